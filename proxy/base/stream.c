@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* stream.c - what all streams share: the line reader and the coalescing of replies. */
+#include "proxy/base/stream.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { READ_ONCE = 2048 }; /* octets asked of the layer below for a line */
+
+void stream_init(struct stream *stream, const struct stream_ops *ops, enum err_kind kind,
+		 size_t in_max, size_t out_max)
+{
+	stream->ops = ops;
+	stream->kind = kind;
+	buf_init(&stream->in, in_max);
+	buf_init(&stream->out, out_max);
+}
+
+void stream_fini(struct stream *stream)
+{
+	buf_wipe(&stream->in);
+	buf_wipe(&stream->out);
+}
+
+struct err stream_flush(struct stream *stream)
+{
+	size_t len = buf_len(&stream->out);
+
+	if (!len)
+		return OK;
+	struct err err = stream->ops->write(stream, buf_data(&stream->out), len);
+	buf_drop(&stream->out, len);
+	return err;
+}
+
+/* Makes `in` longer by what the layer below has; *got 0: the peer has ended. */
+static struct err fill(struct stream *stream, size_t *got)
+{
+	size_t room_left = stream->in.max - buf_len(&stream->in);
+	size_t want = room_left < READ_ONCE ? room_left : READ_ONCE;
+
+	*got = 0;
+	TRY(stream_flush(stream));
+	buf_trim(&stream->out);
+	char *room = buf_room(&stream->in, want);
+	if (!room)
+		return (struct err){stream->kind, ENOMEM, "out of memory"};
+	TRY(stream->ops->read(stream, room, want, got));
+	buf_added(&stream->in, *got);
+	return OK;
+}
+
+/* Drops octets up to and with the next LF: the rest of a line that was too long. */
+static struct err skip_line(struct stream *stream)
+{
+	size_t skipped = 0;
+
+	for (;;) {
+		size_t len = buf_len(&stream->in), got;
+		const char *lf = len ? memchr(buf_data(&stream->in), '\n', len) : NULL;
+		if (lf) {
+			buf_drop(&stream->in, (size_t)(lf - buf_data(&stream->in)) + 1);
+			return ERR(ERR_REFUSED, E2BIG, "line too long");
+		}
+		skipped += len;
+		buf_drop(&stream->in, len);
+		if (skipped >= 2 * stream->in.max)
+			return (struct err){stream->kind, EOVERFLOW, "endless line"};
+		TRY(fill(stream, &got));
+		if (!got)
+			return (struct err){stream->kind, ENODATA, "end of input"};
+	}
+}
+
+struct err stream_line(struct stream *stream, const char **line, size_t *len)
+{
+	size_t looked = 0; /* octets of `in` known to hold no LF */
+
+	for (;;) {
+		size_t have = buf_len(&stream->in), got;
+		const char *data = buf_data(&stream->in);
+		const char *lf = have > looked ? memchr(data + looked, '\n', have - looked) : NULL;
+		if (lf) {
+			size_t whole = (size_t)(lf - data) + 1;
+			*line = data;
+			*len = whole - 1;
+			if (*len && data[*len - 1] == '\r')
+				(*len)--;
+			/* The octets stay where they are until `in` is next written to. */
+			buf_drop(&stream->in, whole);
+			return OK;
+		}
+		looked = have;
+		if (have == stream->in.max)
+			return skip_line(stream);
+		if (!have)
+			buf_trim(&stream->in);
+		TRY(fill(stream, &got));
+		if (!got) {
+			buf_drop(&stream->in, buf_len(&stream->in));
+			return (struct err){stream->kind, ENODATA, "end of input"};
+		}
+	}
+}
+
+bool stream_has_line(const struct stream *stream)
+{
+	size_t len = buf_len(&stream->in);
+
+	return len && memchr(buf_data(&stream->in), '\n', len);
+}
+
+struct err stream_read(struct stream *stream, void *into, size_t max, size_t *got)
+{
+	size_t have = buf_len(&stream->in);
+
+	if (have) {
+		*got = have < max ? have : max;
+		memcpy(into, buf_data(&stream->in), *got);
+		buf_drop(&stream->in, *got);
+		return OK;
+	}
+	*got = 0;
+	TRY(stream_flush(stream));
+	return stream->ops->read(stream, into, max, got);
+}
+
+struct err stream_put(struct stream *stream, const void *octets, size_t len)
+{
+	if (buf_put(&stream->out, octets, len))
+		return OK;
+	TRY(stream_flush(stream));
+	/* What fills a whole buffer gains nothing from being copied into one. */
+	if (len < stream->out.max && buf_put(&stream->out, octets, len))
+		return OK;
+	return stream->ops->write(stream, octets, len);
+}
+
+struct err stream_vprintf(struct stream *stream, const char *format, va_list ap)
+{
+	va_list again;
+
+	va_copy(again, ap);
+	struct err err = OK;
+	if (!buf_vprintf(&stream->out, format, ap)) {
+		err = stream_flush(stream);
+		if (!err.kind && !buf_vprintf(&stream->out, format, again))
+			err = (struct err){stream->kind, ENOMEM, "out of memory"};
+	}
+	va_end(again);
+	return err;
+}
+
+struct err stream_printf(struct stream *stream, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	struct err err = stream_vprintf(stream, format, ap);
+	va_end(ap);
+	return err;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* config.h - popgate.conf: what it says, checked. See popgate.conf(5). */
+#ifndef POPGATE_CONFIG_H
+#define POPGATE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "proxy/base/err.h"
+#include "proxy/fault.h"
+#include "proxy/network.h"
+
+enum listener_tls { LISTENER_STARTTLS, LISTENER_IMPLICIT, LISTENER_NONE };
+enum cleartext {
+	CLEARTEXT_REQUIRE_TLS,
+	CLEARTEXT_ALLOW_LOOPBACK,
+	CLEARTEXT_ALLOW,
+	CLEARTEXT_NETWORKS
+};
+
+struct listener_conf {
+	char *name;                         /* of the section */
+	struct sockaddr_storage *addresses; /* owned array */
+	size_t address_count;
+	enum listener_tls tls;
+	char *cert, *key; /* NULL: the [popgate] section's */
+	enum cleartext cleartext;
+	struct network_list networks; /* for CLEARTEXT_NETWORKS */
+	int tls_min;                  /* 10, 11, 12, 13 */
+	int line;                     /* of the heading, for messages */
+};
+
+struct config {
+	char *file;
+	char *map, *state, *user, *cert, *key, *control; /* NULL: not set */
+	bool log_syslog;
+	struct network_list trusted; /* default: loopback */
+	unsigned max_sessions;       /* default 10,000 */
+	unsigned threads;            /* of the pool for blocking work, default 16 */
+	uint64_t idle_ms, stall_ms, authorization_ms, failure_ms,
+		drain_ms; /* timers, see popgate.conf(5) */
+	unsigned failures;
+	struct listener_conf *listeners; /* owned array */
+	size_t listener_count;
+};
+
+/* Reads and checks a file. Every error found is added to `faults` as FILE:LINE: what; on any *out
+ * is NULL. Touches no network and opens no file but this one. */
+struct config *config_load(const char *file, struct faults *);
+/* The same over text in memory; `file` is only its name in messages. For tests and fuzzing. */
+struct config *config_parse(const char *file, const char *text, size_t len, struct faults *);
+void config_free(struct config *); /* NULL is fine */
+
+#endif

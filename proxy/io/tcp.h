@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* tcp.h - a stream over uv_tcp_t, and how one is made: accepted or dialled. TCP_NODELAY and
+ * keep-alive always (A-11, G-06). */
+#ifndef POPGATE_TCP_H
+#define POPGATE_TCP_H
+
+#include <stdint.h>
+
+#include "proxy/base/stream.h"
+#include "proxy/io/fiber.h"
+
+/* Accepts the connection that `listener`'s callback announced. On failure *out is NULL. `in_max`,
+ * `out_max`: octets, see stream_init(). Failures of the stream are ERR_CLIENT. Not from a fiber:
+ * does not wait. */
+struct err tcp_accept(struct fibers *, uv_stream_t *listener, size_t in_max, size_t out_max,
+		      struct stream **out) MUST_USE;
+
+/* See env->dial. From a fiber. Addresses of both families are tried in turn, the next one 250 ms
+ * after the last (RFC 8305). ERR_UPSTREAM: no address, none answers, or the limit. */
+struct err tcp_dial(struct fibers *, const char *host, unsigned port, const char *source,
+		    uint64_t limit_ms, struct stream **out) MUST_USE;
+
+/* The peer's address as text, "192.0.2.7:40112" or "[2001:db8::1]:40112"; `size` octets, 64 are
+ * enough. */
+struct sockaddr_storage;
+void tcp_peer(const struct stream *, struct sockaddr_storage *out);
+void tcp_address_text(const struct sockaddr_storage *, char *out, size_t size);
+
+#endif

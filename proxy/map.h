@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* map.h - the map: which mailbox stands behind a POP3 name. See popgate.map(5).
+ *
+ * A map is read whole, checked whole, and never changes: a reload makes a new one, and who holds
+ * the old one keeps it. A million lines are a supported size: an entry costs its own text and some
+ * 40 octets, found by hash.
+ */
+#ifndef POPGATE_MAP_H
+#define POPGATE_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/base/err.h"
+#include "proxy/fault.h"
+#include "proxy/network.h"
+#include "upstream/upstream.h"
+
+/* Every attribute there is, one row each in map.c's table: its name, whether it is a secret,
+ * whether %u %n %d are expanded, whether this build can do it. */
+enum map_attribute {
+	MAP_UPSTREAM,
+	MAP_LOGIN,
+	MAP_LOCAL,
+	MAP_PASSWORD,
+	MAP_PASSWORD_FILE,
+	MAP_PASSWORD_CRED,
+	MAP_PASSWORD_CMD,
+	MAP_OAUTH,
+	MAP_DELETE,
+	MAP_SEEN,
+	MAP_ORDER,
+	MAP_NEWEST,
+	MAP_UIDL,
+	MAP_ALLOW,
+	MAP_LISTENER,
+	MAP_REJECT,
+	MAP_CA,
+	MAP_PIN,
+	MAP_SOURCE,
+	MAP_VIA,
+	MAP_INSECURE,
+	MAP_USE,
+	MAP_ATTRIBUTES
+};
+
+struct map; /* immutable, counted */
+
+/* Reads a map and what it includes, and checks every line. Every error found is added to `faults`;
+ * on any the result is NULL. Permissions are part of the check (product: secrets, writable files).
+ */
+struct map *map_load(const char *file, struct faults *);
+/* The same over text in memory, without includes and permission checks. For tests, fuzzing, and
+ * `popgate URL`. */
+struct map *map_parse(const char *file, const char *text, size_t len, struct faults *);
+struct map *map_hold(struct map *);
+void map_release(struct map *); /* NULL is fine */
+size_t map_count(const struct map *);
+
+/* What a name gets: exact key, else the part before "@", else "@domain", else "*"; case-blind.
+ * Attributes of the entry, then of its use= profile, then of %defaults; the first that has one
+ * wins. */
+struct map_entry; /* borrowed from the map */
+const struct map_entry *map_find(const struct map *, const char *name);
+bool map_entry_is_exact(const struct map_entry *);
+
+/* The raw value of an attribute, NULL if it is not set anywhere; *file and *line (may be NULL) say
+ * where it stands. */
+const char *map_value(const struct map *, const struct map_entry *, enum map_attribute,
+		      const char **file, int *line);
+const char *map_attribute_name(enum map_attribute);
+bool map_attribute_is_secret(enum map_attribute);
+
+/* Everything an entry says about one POP3 name, expanded and parsed. Strings are owned by the
+ * struct. */
+struct map_target {
+	struct upstream_conf upstream; /* its strings point into `strings` */
+	char *login;                   /* the name upstream; NULL for a local store */
+	const char *local;             /* {scheme}hash, borrowed from the map; NULL: pass-through */
+	const char *password; /* the three below: borrowed from the map, at most one is set */
+	const char *password_file, *password_cred, *password_cmd;
+	const char *listener, *reject; /* borrowed from the map, or NULL */
+	struct network_list allow;     /* empty: everybody */
+	char *strings[8];              /* owned, unused ones NULL */
+};
+
+/* Expands and parses. `name` is the canonical POP3 name. ERR_LOGIN, with the reason in `why` for
+ * the log alone, if the name does not expand to a clean path, folder or login (B-03, B-17, B-18).
+ */
+struct err map_target(const struct map *, const struct map_entry *, const char *name,
+		      struct notice *why, struct map_target *out) MUST_USE;
+void map_target_fini(struct map_target *); /* a zeroed struct is fine */
+
+/* The one canonical form of a POP3 name (B-03): lower case, `user%domain` as `user@domain`. Owned
+ * by the caller. NULL if the name is not acceptable: empty, over 255 octets, control octets. */
+char *map_canonical_dup(const char *name);
+
+#endif

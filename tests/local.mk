@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+# Each test links only what it tests. What is shared by tests lives in tests/fake.
+
+FAKE_CANNED = tests/fake/canned.c tests/fake/canned.h
+FAKE_WORLD = tests/fake/world.c tests/fake/world.h
+FAKE_STORE = tests/fake/memory.c tests/fake/memory.h tests/fake/fault.c tests/fake/fault.h
+FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
+
+BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_stream
+UPSTREAM_TESTS = tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_lock tests/unit/t_imap_wire tests/unit/t_imap_name \
+	tests/unit/t_imap tests/unit/t_maildir
+SESSION_TESTS = tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
+	tests/transcript/transcript tests/fault/fault_loop
+IO_TESTS = tests/unit/t_fiber tests/unit/t_tcp tests/unit/t_tls
+ROOF_TESTS = tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_verify
+
+if CMOCKA
+check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
+endif
+
+BASE_LIBS = libbase.a $(CMOCKA_LIBS)
+UPSTREAM_LIBS = libupstream.a libbase.a $(CMOCKA_LIBS)
+IMAP_LIBS = libupstream.a libbase.a $(STORE_LIBS) $(CMOCKA_LIBS)
+# No libuv, no OpenSSL, no libetpan: the linker guards the floors.
+SESSION_LIBS = libsession.a libupstream.a libbase.a $(CMOCKA_LIBS)
+IO_LIBS = libio.a libbase.a $(UV_LIBS) $(SSL_LIBS) $(CMOCKA_LIBS)
+ROOF_LIBS = libroof.a libsession.a libupstream.a libio.a libbase.a $(STORE_LIBS) $(UV_LIBS) $(SSL_LIBS) -lcrypt $(CMOCKA_LIBS)
+
+tests_unit_t_buf_LDADD = $(BASE_LIBS)
+tests_unit_t_text_LDADD = $(BASE_LIBS)
+tests_unit_t_log_LDADD = $(BASE_LIBS)
+tests_unit_t_stream_SOURCES = tests/unit/t_stream.c $(FAKE_CANNED)
+tests_unit_t_stream_LDADD = $(BASE_LIBS)
+
+tests_unit_t_maildrop_LDADD = $(UPSTREAM_LIBS)
+tests_unit_t_identity_LDADD = $(UPSTREAM_LIBS) -lcrypto
+tests_unit_t_lock_SOURCES = tests/unit/t_lock.c $(FAKE_WORLD)
+tests_unit_t_lock_LDADD = $(UPSTREAM_LIBS)
+tests_unit_t_imap_wire_SOURCES = tests/unit/t_imap_wire.c $(FAKE_CANNED) $(FAKE_WORLD)
+tests_unit_t_imap_wire_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_name_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_SOURCES = tests/unit/t_imap.c $(FAKE_IMAP) $(FAKE_WORLD)
+tests_unit_t_imap_LDADD = $(IMAP_LIBS)
+tests_unit_t_maildir_SOURCES = tests/unit/t_maildir.c $(FAKE_WORLD)
+tests_unit_t_maildir_LDADD = $(IMAP_LIBS)
+
+tests_unit_t_dot_SOURCES = tests/unit/t_dot.c $(FAKE_CANNED)
+tests_unit_t_dot_LDADD = $(SESSION_LIBS)
+tests_unit_t_top_SOURCES = tests/unit/t_top.c $(FAKE_CANNED)
+tests_unit_t_top_LDADD = $(SESSION_LIBS)
+tests_unit_t_sasl_SOURCES = tests/unit/t_sasl.c $(FAKE_CANNED)
+tests_unit_t_sasl_LDADD = $(SESSION_LIBS)
+tests_unit_t_command_LDADD = $(SESSION_LIBS)
+tests_unit_t_session_SOURCES = tests/unit/t_session.c $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+tests_unit_t_session_LDADD = $(SESSION_LIBS)
+tests_transcript_transcript_SOURCES = tests/transcript/transcript.c tests/transcript/script.c tests/transcript/script.h \
+	$(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+tests_transcript_transcript_LDADD = $(SESSION_LIBS)
+tests_fault_fault_loop_SOURCES = tests/fault/fault_loop.c tests/transcript/script.c tests/transcript/script.h \
+	$(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+tests_fault_fault_loop_LDADD = $(SESSION_LIBS)
+
+tests_unit_t_fiber_LDADD = $(IO_LIBS)
+tests_unit_t_tcp_LDADD = $(IO_LIBS)
+tests_unit_t_tls_LDADD = $(IO_LIBS)
+
+tests_unit_t_network_LDADD = $(ROOF_LIBS)
+tests_unit_t_config_LDADD = $(ROOF_LIBS)
+tests_unit_t_map_LDADD = $(ROOF_LIBS)
+tests_unit_t_verify_LDADD = $(ROOF_LIBS)
+
+# Fuzz targets: with clang and --enable-fuzz they fuzz; without, replay.c runs each over its corpus in `make check`.
+FUZZ_TARGETS = tests/fuzz/f_client tests/fuzz/f_imap tests/fuzz/f_config tests/fuzz/f_map tests/fuzz/f_dot
+EXTRA_PROGRAMS = $(FUZZ_TARGETS)
+if FUZZ
+FUZZ_MAIN =
+else
+FUZZ_MAIN = tests/fuzz/replay.c
+endif
+tests_fuzz_f_client_SOURCES = tests/fuzz/f_client.c $(FUZZ_MAIN) $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+tests_fuzz_f_client_LDADD = $(SESSION_LIBS)
+tests_fuzz_f_client_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_f_imap_SOURCES = tests/fuzz/f_imap.c $(FUZZ_MAIN) $(FAKE_CANNED) $(FAKE_WORLD)
+tests_fuzz_f_imap_LDADD = $(IMAP_LIBS)
+tests_fuzz_f_imap_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_f_config_SOURCES = tests/fuzz/f_config.c $(FUZZ_MAIN)
+tests_fuzz_f_config_LDADD = $(ROOF_LIBS)
+tests_fuzz_f_config_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_f_map_SOURCES = tests/fuzz/f_map.c $(FUZZ_MAIN)
+tests_fuzz_f_map_LDADD = $(ROOF_LIBS)
+tests_fuzz_f_map_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_f_dot_SOURCES = tests/fuzz/f_dot.c $(FUZZ_MAIN) $(FAKE_CANNED)
+tests_fuzz_f_dot_LDADD = $(SESSION_LIBS)
+tests_fuzz_f_dot_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)

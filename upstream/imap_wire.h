@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_wire.h - the doorman: a libetpan low-level stream over ours, and a strict look at every
+ * octet that comes in.
+ *
+ * libetpan 1.9.4 crashes, hangs or loses its way on replies that odd or hostile servers send. So
+ * nothing reaches it that was not checked here first: lines have a longest length, a shape, a depth
+ * of nesting; literals come only where we asked for them; response codes and keywords it cannot
+ * take are renamed; it never sees an end of file, only an error. The doorman must be stricter than
+ * libetpan, never more lenient: its fuzz target runs both.
+ *
+ * It also keeps what libetpan drops: the outcome, code and text of each tagged reply, BYE's words,
+ * [ALERT]s, the length and origin of the body literal that flows now, and it counts round trips.
+ */
+#ifndef POPGATE_IMAP_WIRE_H
+#define POPGATE_IMAP_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libetpan/mailstream_types.h>
+
+#include "proxy/base/env.h"
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/base/stream.h"
+
+enum {
+	WIRE_LINE = 65536, /* longest line without its literals, octets; capability lines need 8 KiB
+			      (H-12) */
+	WIRE_DEPTH = 32,   /* deepest nesting of parentheses (H-10) */
+	WIRE_LITERAL = 65536, /* longest literal that is not an expected body, octets */
+	WIRE_READ = 16384, /* most octets handed to libetpan at once: bounds the stack it touches */
+};
+
+enum wire_outcome { WIRE_NONE, WIRE_OK, WIRE_NO, WIRE_BAD, WIRE_BYE, WIRE_PREAUTH };
+
+/* A status reply in its own words. `code` is the atom of its response code in capitals, "" if none;
+ * `text` what follows. */
+struct wire_status {
+	enum wire_outcome outcome;
+	char code[32];
+	char code_args[128]; /* what stood behind the atom in the brackets, cut to fit */
+	char text[256];      /* raw octets, cut to fit, NUL ended */
+};
+
+/* The literal (or quoted string) of a BODY[...] item that flows now or flowed last. */
+struct wire_body {
+	uint64_t octets; /* announced by {n}; for a quoted string its length between the quotes,
+			    escapes removed */
+	bool has_origin; /* labelled BODY[...]<origin> */
+	uint64_t origin;
+	uint32_t number; /* message sequence number n of `* n FETCH` */
+};
+
+struct imap_wire;
+
+/* Takes `stream` over. `log` is borrowed and outlives the wire. Traces hold no octet that we send.
+ */
+struct imap_wire *imap_wire_new(struct stream *stream, const struct log *log);
+
+/* The libetpan side. Owned by the wire; valid until imap_wire_free(). libetpan's
+ * mailstream_close()/mailimap_free() may close and free it first: that closes nothing of ours and
+ * sends nothing once imap_wire_is_dead(). */
+mailstream_low *imap_wire_low(struct imap_wire *);
+
+/* Closes the stream and frees; NULL is fine. */
+void imap_wire_free(struct imap_wire *);
+
+/* From now on every read and write fails: before mailimap_free(), which otherwise sends LOGOUT and
+ * waits. */
+void imap_wire_kill(struct imap_wire *);
+bool imap_wire_is_dead(const struct imap_wire *);
+
+/* Why it died, as the session shall hear it: the stream's own error, or ERR_UPSTREAM with the rule
+ * that the server broke, or OK if it lives. */
+struct err imap_wire_error(const struct imap_wire *);
+
+/* Puts TLS over the stream, for STARTTLS. ERR_UPSTREAM if the server had sent anything behind its
+ * OK (B-15); the wire is dead after any failure. Forgets every status and alert from before. */
+struct err imap_wire_secure(struct imap_wire *, const struct env *,
+			    const struct tls_policy *) MUST_USE;
+
+/* Bounds each wait and, 0: no bound, all of what follows: see stream_limit(). */
+void imap_wire_limit(struct imap_wire *, uint64_t wait_ms, uint64_t until_ms);
+
+/* The next command may be answered by body literals of any length up to `max_octets` (0: none, the
+ * state after birth and after each tagged reply). `on_body` is called when such a body begins,
+ * before libetpan sees an octet of it; may be NULL. */
+void imap_wire_expect_body(struct imap_wire *, uint64_t max_octets,
+			   void (*on_body)(void *arg, const struct wire_body *), void *arg);
+
+/* The tag that the next tagged reply must bear: `tag` is copied. A reply with another tag kills the
+ * wire (B-20). While no tag is expected only the greeting and untagged data may come. Called by
+ * whoever sends a command; libetpan's own senders bear the decimal number of mailimap->imap_tag
+ * after it was incremented. */
+void imap_wire_expect_tag(struct imap_wire *, const char *tag);
+
+/* The newest tagged reply or greeting; the newest BYE (outcome WIRE_NONE if none came); the newest
+ * [ALERT], "" if none. */
+const struct wire_status *imap_wire_status(const struct imap_wire *);
+const struct wire_status *imap_wire_bye(const struct imap_wire *);
+const char *imap_wire_alert(const struct imap_wire *);
+
+/* Untagged facts since birth: newest EXISTS, number of EXPUNGEs, whether VANISHED was seen. */
+uint32_t imap_wire_exists(const struct imap_wire *);
+uint32_t imap_wire_expunges(const struct imap_wire *);
+
+/* Reads that had to wait for the server after we had written: the round trips so far (M-01). */
+unsigned imap_wire_round_trips(const struct imap_wire *);
+
+/* Registers, once per process and before any thread, the libetpan extension that takes unknown
+ * untagged replies and FETCH items, so that they are skipped and not errors (H-10, H-12). */
+void imap_wire_register(void);
+
+#endif
