@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* session.h - one POP3 session (RFC 1939): the loop, and the one place where an error becomes a
- *reply or a farewell.
+ * reply or a farewell.
  *
  *	                 connect
  *	                    |  greeting
@@ -21,16 +21,17 @@
  *
  * Transitions and the function that performs each:
  *	connect       -> AUTHORIZATION   session_run
- *	AUTHORIZATION -> TRANSACTION     cmd_pass, cmd_auth (authorization_enter): account proved,
- *maildrop open, locked and listed AUTHORIZATION -> CLOSED          cmd_bye; session_run on any end
+ *	AUTHORIZATION -> TRANSACTION     authorization_enter, for cmd_pass and cmd_auth: account
+ *	                                 proved, maildrop open, locked and listed
+ *	AUTHORIZATION -> CLOSED          cmd_bye; session_run on any end
  *	TRANSACTION   -> UPDATE          cmd_quit (the only way in, D-01)
  *	TRANSACTION   -> CLOSED          session_run on any end: nothing is removed (A-18)
  *	UPDATE        -> CLOSED          cmd_quit, after update_run, whether or not the client is
- *still there (D-02)
+ *	                                 still there (D-02)
  *
  * The transient states of a session (opening, sending, TLS handshake, SASL) are where its fiber is
- *parked: the program counter is that state, and input that comes meanwhile waits in the stream
- *(A-08, A-10).
+ * parked: the program counter is that state, and input that comes meanwhile waits in the stream
+ * (A-08, A-10).
  */
 #ifndef POPGATE_SESSION_H
 #define POPGATE_SESSION_H
@@ -51,8 +52,7 @@ enum state { AUTHORIZATION = 1, TRANSACTION = 2, UPDATE = 4, CLOSED = 8 };
 enum {
 	SESSION_IN_MAX = 65536,  /* longest line, octets */
 	SESSION_OUT_MAX = 16384, /* replies coalesced, octets */
-	SESSION_HOLD =
-		131072, /* a message up to this many octets is held until it is whole (F-13) */
+	SESSION_HOLD = 131072,   /* a message up to this many octets is held until whole (F-13) */
 };
 
 /* What the listener decides. Borrowed: lives as long as any session of it. */

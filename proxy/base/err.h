@@ -14,9 +14,9 @@ enum err_kind {
 	ERR_REFUSED, /* the command: it cannot be done as it was asked           -ERR what */
 	ERR_MESSAGE, /* that message: it is gone, the rest is well               -ERR no such ... */
 	ERR_LOGIN, /* the client's own credential                              -ERR [AUTH] fixed  */
-	ERR_IN_USE,   /* the maildrop: another session holds it                   -ERR [IN-USE] what
+	ERR_IN_USE, /* the maildrop: another session holds it                   -ERR [IN-USE] what
 		       */
-	ERR_POLICY,   /* the command, until an operator or the provider acts      -ERR [SYS/PERM]   */
+	ERR_POLICY, /* the command, until an operator or the provider acts      -ERR [SYS/PERM]   */
 	ERR_UPSTREAM, /* the command, for now: a fault that may pass              -ERR [SYS/TEMP] */
 	ERR_CLIENT,   /* the client's connection is lost or done: say nothing   */
 };

@@ -5,7 +5,7 @@
  *	event=login level=note sid=8F3A2C peer=192.0.2.7:40112 user=joe messages=12
  *
  * Values from outside are quoted and escaped, so that no peer can forge a line. A secret has a type
- *of its own and can only be printed as ***.
+ * of its own and can only be printed as ***.
  */
 #ifndef POPGATE_LOG_H
 #define POPGATE_LOG_H
