@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* commands.h - the subcommands that answer and exit. Each returns the exit status: 0 done, 1
- * refused or failed, 2 usage. */
+ * refused or failed, 2 usage. argv[0] is the name of the subcommand. */
 #ifndef POPGATE_COMMANDS_H
 #define POPGATE_COMMANDS_H
 
 /* `popgate check`: reads configuration and map as serve would, prints every error, touches no
- * network. */
+ * network. As root also tests that the configured user can read map, keys and secrets. In
+ * check.c. */
 int command_check(const char *config_file, int argc, char **argv);
 /* `popgate query NAME`: effective attributes, each with FILE:LINE; secrets masked. */
 int command_query(const char *config_file, int argc, char **argv);

@@ -49,8 +49,14 @@ struct config {
 /* Reads and checks a file. Every error found is added to `faults` as FILE:LINE: what; on any *out
  * is NULL. Touches no network and opens no file but this one. */
 struct config *config_load(const char *file, struct faults *);
+/* As config_load(), but gives what could be read although there were errors; NULL only if the file
+ * cannot be read at all. For `popgate check`, which goes on to the map. */
+struct config *config_load_partly(const char *file, struct faults *);
 /* The same over text in memory; `file` is only its name in messages. For tests and fuzzing. */
 struct config *config_parse(const char *file, const char *text, size_t len, struct faults *);
+/* Over a text of the program's own, which needs neither a map nor certificates. For `popgate URL`.
+ */
+struct config *config_from_text(const char *text, struct faults *);
 void config_free(struct config *); /* NULL is fine */
 
 #endif

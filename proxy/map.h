@@ -50,38 +50,51 @@ struct map; /* immutable, counted */
  * on any the result is NULL. Permissions are part of the check (product: secrets, writable files).
  */
 struct map *map_load(const char *file, struct faults *);
-/* The same over text in memory, without includes and permission checks. For tests, fuzzing, and
- * `popgate URL`. */
+/* The same over text in memory, without includes and permission checks. For tests and fuzzing. */
 struct map *map_parse(const char *file, const char *text, size_t len, struct faults *);
+/* A map of one entry, "*", in pass-through to one URL; errors are of the file "URL". For
+ * `popgate URL`. */
+struct map *map_from_url(const char *url, struct faults *);
 struct map *map_hold(struct map *);
 void map_release(struct map *); /* NULL is fine */
 size_t map_count(const struct map *);
 
-/* What a name gets: exact key, else the part before "@", else "@domain", else "*"; case-blind.
- * Attributes of the entry, then of its use= profile, then of %defaults; the first that has one
- * wins. */
+/* What a name gets: exact key, else the part before "@" (the last one), else "@domain", else "*";
+ * case-blind. Attributes of the entry, then of its use= profile, then of %defaults; the first that
+ * has one wins. */
 struct map_entry; /* borrowed from the map */
 const struct map_entry *map_find(const struct map *, const char *name);
+/* Whether the key is a name, and neither "@domain" nor "*". */
 bool map_entry_is_exact(const struct map_entry *);
+const char *map_entry_key(const struct map_entry *); /* borrowed from the map */
+void map_entry_place(const struct map *, const struct map_entry *, const char **file, int *line);
 
 /* The raw value of an attribute, NULL if it is not set anywhere; *file and *line (may be NULL) say
  * where it stands. */
 const char *map_value(const struct map *, const struct map_entry *, enum map_attribute,
 		      const char **file, int *line);
+/* Every place where an attribute is set, in entries, profiles and defaults. */
+void map_each(const struct map *, enum map_attribute,
+	      void (*visit)(void *arg, const char *value, const char *file, int line), void *arg);
+/* Every file that was read, the first is the map itself. */
+size_t map_file_count(const struct map *);
+const char *map_file_name(const struct map *, size_t index);
 const char *map_attribute_name(enum map_attribute);
 bool map_attribute_is_secret(enum map_attribute);
 
-/* Everything an entry says about one POP3 name, expanded and parsed. Strings are owned by the
- * struct. */
+/* Everything an entry says about one POP3 name, expanded and parsed. Valid as long as the map. */
 struct map_target {
-	struct upstream_conf upstream; /* its strings point into `strings` */
-	char *login;                   /* the name upstream; NULL for a local store */
-	const char *local;             /* {scheme}hash, borrowed from the map; NULL: pass-through */
-	const char *password; /* the three below: borrowed from the map, at most one is set */
-	const char *password_file, *password_cred, *password_cmd;
-	const char *listener, *reject; /* borrowed from the map, or NULL */
-	struct network_list allow;     /* empty: everybody */
-	char *strings[8];              /* owned, unused ones NULL */
+	struct upstream_conf upstream; /* its strings are of `strings` or of the map; .ops is NULL
+					  if the entry only has a reject= */
+	char *login;       /* the name upstream, one of `strings`; NULL for a local store */
+	const char *local; /* {scheme}hash, borrowed from the map; NULL: pass-through */
+	/* The secret for the upstream, at most one is set; borrowed from the map. */
+	const char *password;                                     /* itself, without its {plain} */
+	const char *password_file, *password_cred, *password_cmd; /* see secret.h */
+	const char *listener;      /* borrowed from the map, or NULL */
+	const char *reject;        /* one of `strings`, or NULL */
+	struct network_list allow; /* empty: everybody */
+	char *strings[4];          /* owned, unused ones NULL */
 };
 
 /* Expands and parses. `name` is the canonical POP3 name. ERR_LOGIN, with the reason in `why` for

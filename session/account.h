@@ -19,13 +19,15 @@
 /* A client's claim, complete but not proved. Borrowed for the call. NUL ended, and no NUL inside
  * (J-04). */
 struct credential {
-	const char *name;     /* the canonical POP3 name: see account_canonical() */
+	const char *name;     /* as the client gave it: 1 to 255 octets, none of them a control;
+				 making it canonical (B-03) is the business of prove() */
 	const char *password; /* octets as the client gave them */
 };
 
 /* The answer: how to open the mailbox. Owned by the session, freed by accounts->free, which wipes
  * the secrets. */
 struct account {
+	char *name; /* the canonical POP3 name, for the log */
 	struct upstream_conf upstream;
 	struct login login;
 	bool is_proved; /* by a local secret; otherwise the upstream's login is the proof

@@ -93,6 +93,8 @@ struct session {
 	struct upstream *upstream; /* owned */
 	struct lock *lock;         /* owned */
 	struct maildrop drop;
+	size_t retrieved; /* RETRs that ended in their dot, for the log */
+	size_t removed;   /* messages that UPDATE removed, for the log */
 
 	struct notice why; /* words from outside for the next -ERR */
 };

@@ -4,15 +4,19 @@
 FAKE_CANNED = tests/fake/canned.c tests/fake/canned.h
 FAKE_WORLD = tests/fake/world.c tests/fake/world.h
 FAKE_STORE = tests/fake/memory.c tests/fake/memory.h tests/fake/fault.c tests/fake/fault.h
+TRANSCRIPT = tests/transcript/script.c tests/transcript/script.h tests/transcript/stage.c tests/transcript/stage.h \
+	tests/transcript/referee.c tests/transcript/referee.h $(NORMAL)
+NORMAL = tests/transcript/normal.c tests/transcript/normal.h
 FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
 
 BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_stream
 UPSTREAM_TESTS = tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_lock tests/unit/t_imap_wire tests/unit/t_imap_name \
 	tests/unit/t_imap tests/unit/t_maildir
 SESSION_TESTS = tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
+	tests/unit/t_session_login tests/unit/t_session_mail tests/unit/t_session_limits \
 	tests/transcript/transcript tests/fault/fault_loop
-IO_TESTS = tests/unit/t_fiber tests/unit/t_tcp tests/unit/t_tls
-ROOF_TESTS = tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_verify
+IO_TESTS = tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_tls
+ROOF_TESTS = tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_verify tests/unit/t_account
 
 if CMOCKA
 check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
@@ -36,7 +40,7 @@ tests_unit_t_maildrop_LDADD = $(UPSTREAM_LIBS)
 tests_unit_t_identity_LDADD = $(UPSTREAM_LIBS) -lcrypto
 tests_unit_t_lock_SOURCES = tests/unit/t_lock.c $(FAKE_WORLD)
 tests_unit_t_lock_LDADD = $(UPSTREAM_LIBS)
-tests_unit_t_imap_wire_SOURCES = tests/unit/t_imap_wire.c $(FAKE_CANNED) $(FAKE_WORLD)
+tests_unit_t_imap_wire_SOURCES = tests/unit/t_imap_wire.c $(FAKE_CANNED) $(FAKE_WORLD) tests/fake/talk.c tests/fake/talk.h
 tests_unit_t_imap_wire_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_name_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_SOURCES = tests/unit/t_imap.c $(FAKE_IMAP) $(FAKE_WORLD)
@@ -51,16 +55,24 @@ tests_unit_t_top_LDADD = $(SESSION_LIBS)
 tests_unit_t_sasl_SOURCES = tests/unit/t_sasl.c $(FAKE_CANNED)
 tests_unit_t_sasl_LDADD = $(SESSION_LIBS)
 tests_unit_t_command_LDADD = $(SESSION_LIBS)
-tests_unit_t_session_SOURCES = tests/unit/t_session.c $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+SESSION_RIG = tests/unit/session_rig.c tests/unit/session_rig.h $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+tests_unit_t_session_SOURCES = tests/unit/t_session.c $(SESSION_RIG)
 tests_unit_t_session_LDADD = $(SESSION_LIBS)
-tests_transcript_transcript_SOURCES = tests/transcript/transcript.c tests/transcript/script.c tests/transcript/script.h \
-	$(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+tests_unit_t_session_login_SOURCES = tests/unit/t_session_login.c $(SESSION_RIG)
+tests_unit_t_session_login_LDADD = $(SESSION_LIBS)
+tests_unit_t_session_mail_SOURCES = tests/unit/t_session_mail.c $(SESSION_RIG)
+tests_unit_t_session_mail_LDADD = $(SESSION_LIBS)
+tests_unit_t_session_limits_SOURCES = tests/unit/t_session_limits.c $(SESSION_RIG)
+tests_unit_t_session_limits_LDADD = $(SESSION_LIBS)
+tests_transcript_transcript_SOURCES = tests/transcript/transcript.c $(TRANSCRIPT) $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
 tests_transcript_transcript_LDADD = $(SESSION_LIBS)
-tests_fault_fault_loop_SOURCES = tests/fault/fault_loop.c tests/transcript/script.c tests/transcript/script.h \
-	$(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+tests_fault_fault_loop_SOURCES = tests/fault/fault_loop.c $(TRANSCRIPT) $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
 tests_fault_fault_loop_LDADD = $(SESSION_LIBS)
 
-tests_unit_t_fiber_LDADD = $(IO_LIBS)
+tests_unit_t_fiber_LDADD = $(IO_LIBS) -lm
+tests_unit_t_fiber_ucontext_SOURCES = tests/unit/t_fiber.c proxy/io/fiber.c proxy/io/fiber_switch.c
+tests_unit_t_fiber_ucontext_CPPFLAGS = $(AM_CPPFLAGS) -DFIBER_UCONTEXT
+tests_unit_t_fiber_ucontext_LDADD = $(IO_LIBS) -lm
 tests_unit_t_tcp_LDADD = $(IO_LIBS)
 tests_unit_t_tls_LDADD = $(IO_LIBS)
 
@@ -68,6 +80,8 @@ tests_unit_t_network_LDADD = $(ROOF_LIBS)
 tests_unit_t_config_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_LDADD = $(ROOF_LIBS)
 tests_unit_t_verify_LDADD = $(ROOF_LIBS)
+tests_unit_t_account_SOURCES = tests/unit/t_account.c $(FAKE_WORLD)
+tests_unit_t_account_LDADD = $(ROOF_LIBS)
 
 # Fuzz targets: with clang and --enable-fuzz they fuzz; without, replay.c runs each over its corpus in `make check`.
 FUZZ_TARGETS = tests/fuzz/f_client tests/fuzz/f_imap tests/fuzz/f_config tests/fuzz/f_map tests/fuzz/f_dot
@@ -77,10 +91,11 @@ FUZZ_MAIN =
 else
 FUZZ_MAIN = tests/fuzz/replay.c
 endif
-tests_fuzz_f_client_SOURCES = tests/fuzz/f_client.c $(FUZZ_MAIN) $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
+tests_fuzz_f_client_SOURCES = tests/fuzz/f_client.c $(FUZZ_MAIN) $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE) \
+	tests/transcript/referee.c tests/transcript/referee.h $(NORMAL)
 tests_fuzz_f_client_LDADD = $(SESSION_LIBS)
 tests_fuzz_f_client_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
-tests_fuzz_f_imap_SOURCES = tests/fuzz/f_imap.c $(FUZZ_MAIN) $(FAKE_CANNED) $(FAKE_WORLD)
+tests_fuzz_f_imap_SOURCES = tests/fuzz/f_imap.c $(FUZZ_MAIN) $(FAKE_CANNED) tests/fake/talk.c tests/fake/talk.h
 tests_fuzz_f_imap_LDADD = $(IMAP_LIBS)
 tests_fuzz_f_imap_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_f_config_SOURCES = tests/fuzz/f_config.c $(FUZZ_MAIN)
@@ -89,6 +104,24 @@ tests_fuzz_f_config_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_f_map_SOURCES = tests/fuzz/f_map.c $(FUZZ_MAIN)
 tests_fuzz_f_map_LDADD = $(ROOF_LIBS)
 tests_fuzz_f_map_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
-tests_fuzz_f_dot_SOURCES = tests/fuzz/f_dot.c $(FUZZ_MAIN) $(FAKE_CANNED)
+tests_fuzz_f_dot_SOURCES = tests/fuzz/f_dot.c $(FUZZ_MAIN) $(FAKE_CANNED) $(NORMAL)
 tests_fuzz_f_dot_LDADD = $(SESSION_LIBS)
 tests_fuzz_f_dot_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
+
+# make check: unit tests, transcripts, the fault loop, each fuzz target over its corpus, the floors.
+TEST_LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+LOG_DRIVER = $(TEST_LOG_DRIVER)
+AM_TESTS_ENVIRONMENT = CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT; \
+	LSAN_OPTIONS=suppressions=$(abs_top_srcdir)/tests/fuzz/lsan.supp:print_suppressions=0; export LSAN_OPTIONS;
+TESTS = $(check_PROGRAMS) tests/layers
+if CMOCKA
+if !FUZZ
+check_PROGRAMS += $(FUZZ_TARGETS)
+endif
+endif
+
+# Benchmarks, made by name: see tests/bench/README.
+BENCH_TOOLS = tests/bench/imapd tests/bench/hold
+EXTRA_PROGRAMS += $(BENCH_TOOLS)
+EXTRA_DIST += tests/bench/README tests/bench/run tests/bench/make_map.py
+CLEANFILES = $(BENCH_TOOLS)

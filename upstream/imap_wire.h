@@ -2,14 +2,29 @@
 /* imap_wire.h - the doorman: a libetpan low-level stream over ours, and a strict look at every
  * octet that comes in.
  *
- * libetpan 1.9.4 crashes, hangs or loses its way on replies that odd or hostile servers send. So
- * nothing reaches it that was not checked here first: lines have a longest length, a shape, a depth
- * of nesting; literals come only where we asked for them; response codes and keywords it cannot
- * take are renamed; it never sees an end of file, only an error. The doorman must be stricter than
- * libetpan, never more lenient: its fuzz target runs both.
+ * libetpan 1.9.4 crashes, hangs or loses its way on replies that odd or hostile servers send. So no
+ * octet of a server reaches it. Each line is read here by a strict grammar of our own, and what it
+ * means is said anew to libetpan in the plainest form it knows; a line that breaks the grammar kills
+ * the connection. libetpan hears only:
  *
- * It also keeps what libetpan drops: the outcome, code and text of each tagged reply, BYE's words,
- * [ALERT]s, the length and origin of the body literal that flows now, and it counts round trips.
+ *	* OK|PREAUTH .                          the greeting
+ *	* OK [CODE ...] .                       UIDNEXT, UIDVALIDITY, UNSEEN, PERMANENTFLAGS (system
+ *	                                        flags and \*), READ-ONLY, READ-WRITE, CAPABILITY
+ *	TAG OK|NO|BAD [CODE ...] .              the same codes and TRYCREATE
+ *	+ base64 | + .
+ *	* CAPABILITY ...    * n EXISTS    * SEARCH n ...
+ *	* LIST|LSUB (\flags) "/" "name"         names always quoted
+ *	* n FETCH (UID u RFC822.SIZE s FLAGS (system flags) BODY[]<o> {n} ...)
+ *
+ * Everything else is dropped, literals included (H-10). RFC822.SIZE is 0 if the server's value was no
+ * number below 2^32 (N-14). RFC822 is called BODY[]; a quoted string becomes a literal, so that
+ * libetpan's body handler is not called octet by octet. There is never an end of file, only an error.
+ *
+ * What libetpan drops is kept: the outcome, code and text of each tagged reply, BYE's words, [ALERT]s,
+ * the length and origin of the body literal that flows now; and round trips are counted.
+ *
+ * Not to be called on this stream: mailimap_capability() (takes an OK for data: NULL), for which a
+ * CAPABILITY command of one's own stands in; mailimap_status() and the like, whose data is dropped.
  */
 #ifndef POPGATE_IMAP_WIRE_H
 #define POPGATE_IMAP_WIRE_H
@@ -30,7 +45,11 @@ enum {
 			      (H-12) */
 	WIRE_DEPTH = 32,   /* deepest nesting of parentheses (H-10) */
 	WIRE_LITERAL = 65536, /* longest literal that is not an expected body, octets */
+	WIRE_NAME = 4096,     /* longest folder name, octets */
 	WIRE_READ = 16384, /* most octets handed to libetpan at once: bounds the stack it touches */
+	WIRE_REPLY = 128 << 20, /* most octets of lines and dropped literals up to a tagged reply */
+	WIRE_KEPT = 2 << 20,    /* most of these, as libetpan hears them, outside FETCH: it keeps
+				   them all until the tagged reply */
 };
 
 enum wire_outcome { WIRE_NONE, WIRE_OK, WIRE_NO, WIRE_BAD, WIRE_BYE, WIRE_PREAUTH };
@@ -60,8 +79,8 @@ struct imap_wire;
 struct imap_wire *imap_wire_new(struct stream *stream, const struct log *log);
 
 /* The libetpan side. Owned by the wire; valid until imap_wire_free(). libetpan's
- * mailstream_close()/mailimap_free() may close and free it first: that closes nothing of ours and
- * sends nothing once imap_wire_is_dead(). */
+ * mailstream_close()/mailimap_free() may close and free it first (it is NULL from then on): that
+ * closes nothing of ours and sends nothing once imap_wire_is_dead(). */
 mailstream_low *imap_wire_low(struct imap_wire *);
 
 /* Closes the stream and frees; NULL is fine. */
@@ -84,9 +103,11 @@ struct err imap_wire_secure(struct imap_wire *, const struct env *,
 /* Bounds each wait and, 0: no bound, all of what follows: see stream_limit(). */
 void imap_wire_limit(struct imap_wire *, uint64_t wait_ms, uint64_t until_ms);
 
-/* The next command may be answered by body literals of any length up to `max_octets` (0: none, the
- * state after birth and after each tagged reply). `on_body` is called when such a body begins,
- * before libetpan sees an octet of it; may be NULL. */
+/* The next command may be answered by bodies (BODY[], BODY[]<o>, RFC822) of any length up to
+ * `max_octets`, never more than 2^32-1 (0: none, the state after birth and after each tagged reply).
+ * A longer one kills the wire with ERR_POLICY (F-12). `on_body` is called when such a body begins,
+ * empty ones included, NIL not, before libetpan sees an octet of it; may be NULL. It may call
+ * imap_wire_kill(). */
 void imap_wire_expect_body(struct imap_wire *, uint64_t max_octets,
 			   void (*on_body)(void *arg, const struct wire_body *), void *arg);
 
@@ -102,15 +123,13 @@ const struct wire_status *imap_wire_status(const struct imap_wire *);
 const struct wire_status *imap_wire_bye(const struct imap_wire *);
 const char *imap_wire_alert(const struct imap_wire *);
 
-/* Untagged facts since birth: newest EXISTS, number of EXPUNGEs, whether VANISHED was seen. */
+/* Untagged facts since birth: newest EXISTS less the EXPUNGEs after it, number of EXPUNGEs (libetpan does not hear of them),
+ * whether VANISHED was seen. */
 uint32_t imap_wire_exists(const struct imap_wire *);
 uint32_t imap_wire_expunges(const struct imap_wire *);
+bool imap_wire_vanished(const struct imap_wire *);
 
 /* Reads that had to wait for the server after we had written: the round trips so far (M-01). */
 unsigned imap_wire_round_trips(const struct imap_wire *);
-
-/* Registers, once per process and before any thread, the libetpan extension that takes unknown
- * untagged replies and FETCH items, so that they are skipped and not errors (H-10, H-12). */
-void imap_wire_register(void);
 
 #endif

@@ -23,14 +23,31 @@ void buf_init(struct buf *buf, size_t max)
 
 void buf_fini(struct buf *buf)
 {
+	if (buf->is_secret)
+		mem_wipe(buf->store, buf->cap);
 	free(buf->store);
-	buf_init(buf, buf->max);
+	*buf = (struct buf){.max = buf->max, .is_secret = buf->is_secret};
 }
 
 void buf_wipe(struct buf *buf)
 {
-	mem_wipe(buf->store, buf->cap);
+	if (!buf->is_secret)
+		mem_wipe(buf->store, buf->cap);
 	buf_fini(buf);
+}
+
+/* realloc() would leave the old store behind as it was. */
+static char *resize(const struct buf *buf, size_t cap)
+{
+	if (!buf->is_secret)
+		return realloc(buf->store, cap);
+	char *store = malloc(cap);
+	if (store && buf->store) {
+		memcpy(store, buf->store, buf->to);
+		mem_wipe(buf->store, buf->cap);
+		free(buf->store);
+	}
+	return store;
 }
 
 char *buf_room(struct buf *buf, size_t want)
@@ -50,7 +67,7 @@ char *buf_room(struct buf *buf, size_t want)
 			cap = cap > SIZE_MAX / 2 ? len + want : cap * 2;
 		if (cap > buf->max)
 			cap = buf->max;
-		char *store = realloc(buf->store, cap);
+		char *store = resize(buf, cap);
 		if (!store)
 			return NULL;
 		buf->store = store;
@@ -79,23 +96,27 @@ bool buf_put(struct buf *buf, const void *octets, size_t len)
 
 bool buf_vprintf(struct buf *buf, const char *format, va_list ap)
 {
-	char small[256];
+	char small[256], *text = small;
 	va_list again;
 
 	va_copy(again, ap);
 	int len = vsnprintf(small, sizeof small, format, ap);
-	bool done = false;
-	if (len >= 0 && (size_t)len < sizeof small) {
-		done = buf_put(buf, small, (size_t)len);
-	} else if (len >= 0 && (size_t)len < buf->max) {
-		char *room = buf_room(buf, (size_t)len + 1);
-		if (room) {
-			vsnprintf(room, (size_t)len + 1, format, again);
-			buf_added(buf, (size_t)len);
-			done = true;
-		}
+	bool done = len >= 0 && (size_t)len <= buf->max;
+	if (done && (size_t)len >= sizeof small) {
+		/* Not in place: the NUL may be the octet too many. */
+		text = malloc((size_t)len + 1);
+		if (text)
+			vsnprintf(text, (size_t)len + 1, format, again);
 	}
+	done = done && text && buf_put(buf, text, (size_t)len);
 	va_end(again);
+	if (buf->is_secret) {
+		mem_wipe(small, sizeof small);
+		if (text && text != small)
+			mem_wipe(text, (size_t)len);
+	}
+	if (text != small)
+		free(text);
 	return done;
 }
 

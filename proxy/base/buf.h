@@ -13,6 +13,8 @@ struct buf {
 	size_t from, to; /* the contents are store[from..to) */
 	size_t cap;      /* octets allocated */
 	size_t max;      /* ceiling for to - from, in octets */
+	bool is_secret;  /* overwrite every store before it is given back (B-22); may be set after
+			    buf_init() while nothing is held */
 };
 
 /* An empty buffer that will never hold more than `max` octets. Allocates nothing yet. */
@@ -21,12 +23,13 @@ void buf_init(struct buf *, size_t max);
 /* Frees the store; the buffer is empty and usable again. A zeroed struct is fine. */
 void buf_fini(struct buf *);
 
-/* As buf_fini, after overwriting what was ever held: for buffers that saw a secret (B-22). */
+/* As buf_fini, after overwriting the store. What the buffer outgrew before was overwritten only if
+ * it is_secret. */
 void buf_wipe(struct buf *);
 
 static inline char *buf_data(const struct buf *buf)
 {
-	return buf->store + buf->from;
+	return buf->store ? buf->store + buf->from : NULL;
 }
 
 static inline size_t buf_len(const struct buf *buf)

@@ -12,8 +12,10 @@ void stream_init(struct stream *stream, const struct stream_ops *ops, enum err_k
 {
 	stream->ops = ops;
 	stream->kind = kind;
+	stream->is_aborted = false;
 	buf_init(&stream->in, in_max);
 	buf_init(&stream->out, out_max);
+	stream->in.is_secret = stream->out.is_secret = true;
 }
 
 void stream_fini(struct stream *stream)
@@ -22,10 +24,19 @@ void stream_fini(struct stream *stream)
 	buf_wipe(&stream->out);
 }
 
+/* Commands that are already here must not outlive an abort: a session that was ended may not read
+ * its QUIT (A-18). */
+static struct err alive(const struct stream *stream)
+{
+	return stream->is_aborted ? (struct err){stream->kind, ECANCELED, "connection was ended"}
+				  : OK;
+}
+
 struct err stream_flush(struct stream *stream)
 {
 	size_t len = buf_len(&stream->out);
 
+	TRY(alive(stream));
 	if (!len)
 		return OK;
 	struct err err = stream->ops->write(stream, buf_data(&stream->out), len);
@@ -76,6 +87,7 @@ struct err stream_line(struct stream *stream, const char **line, size_t *len)
 {
 	size_t looked = 0; /* octets of `in` known to hold no LF */
 
+	TRY(alive(stream));
 	for (;;) {
 		size_t have = buf_len(&stream->in), got;
 		const char *data = buf_data(&stream->in);
@@ -114,19 +126,21 @@ struct err stream_read(struct stream *stream, void *into, size_t max, size_t *go
 {
 	size_t have = buf_len(&stream->in);
 
+	*got = 0;
+	TRY(alive(stream));
 	if (have) {
 		*got = have < max ? have : max;
 		memcpy(into, buf_data(&stream->in), *got);
 		buf_drop(&stream->in, *got);
 		return OK;
 	}
-	*got = 0;
 	TRY(stream_flush(stream));
 	return stream->ops->read(stream, into, max, got);
 }
 
 struct err stream_put(struct stream *stream, const void *octets, size_t len)
 {
+	TRY(alive(stream));
 	if (buf_put(&stream->out, octets, len))
 		return OK;
 	TRY(stream_flush(stream));
@@ -140,6 +154,7 @@ struct err stream_vprintf(struct stream *stream, const char *format, va_list ap)
 {
 	va_list again;
 
+	TRY(alive(stream));
 	va_copy(again, ap);
 	struct err err = OK;
 	if (!buf_vprintf(&stream->out, format, ap)) {

@@ -46,6 +46,7 @@ struct stream_ops {
 struct stream {
 	const struct stream_ops *ops;
 	enum err_kind kind; /* what its failures are */
+	bool is_aborted;    /* by stream_abort(): nothing more is taken from `in` */
 	struct buf in;      /* read from below and not yet taken */
 	struct buf out;     /* put and not yet written below */
 };
@@ -94,8 +95,10 @@ static inline void stream_limit(struct stream *stream, uint64_t wait_ms, uint64_
 
 static inline void stream_abort(struct stream *stream)
 {
-	if (stream)
-		stream->ops->abort(stream);
+	if (!stream)
+		return;
+	stream->is_aborted = true;
+	stream->ops->abort(stream);
 }
 
 static inline void stream_close(struct stream *stream)

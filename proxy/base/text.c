@@ -14,7 +14,7 @@ bool text_number(const char *digits, size_t len, uint64_t max, uint64_t *out)
 		if (digits[i] < '0' || digits[i] > '9')
 			return false;
 		unsigned digit = (unsigned)(digits[i] - '0');
-		if (value > max / 10 || value * 10 > max - digit)
+		if (digit > max || value > max / 10 || value * 10 > max - digit)
 			return false;
 		value = value * 10 + digit;
 	}

@@ -39,6 +39,10 @@ struct fibers {
 	struct fiber *idle_stacks;
 	size_t idle_count;
 	void *main_sp;
+	const void *main_low; /* the loop's own stack, learnt for AddressSanitizer */
+	size_t main_size;
+	size_t turn_octets; /* moved by the current fiber since it was resumed: tcp.c's budget */
+	size_t deepest;
 	uv_prepare_t prepare;
 	uv_check_t check;
 	uv_idle_t busy;

@@ -17,6 +17,8 @@ static struct err canned_read(struct stream *stream, void *into, size_t max, siz
 	size_t left = canned->input_len - canned->at;
 
 	canned->reads++;
+	if (canned->on_read)
+		canned->on_read(canned, canned->arg);
 	*got = 0;
 	if (canned->is_aborted || canned->is_closed)
 		return lost(canned);
@@ -26,6 +28,9 @@ static struct err canned_read(struct stream *stream, void *into, size_t max, siz
 		if (left > canned->cut - canned->at)
 			left = canned->cut - canned->at;
 	}
+	for (size_t i = 0; i < canned->stop_count; i++)
+		if (canned->stops[i] > canned->at && left > canned->stops[i] - canned->at)
+			left = canned->stops[i] - canned->at;
 	if (canned->chunk && left > canned->chunk)
 		left = canned->chunk;
 	*got = left < max ? left : max;

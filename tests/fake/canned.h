@@ -10,10 +10,14 @@ struct canned {
 	struct stream stream; /* first: hand out &canned.stream */
 	const char *input;    /* borrowed */
 	size_t input_len, at;
-	size_t chunk;      /* most octets that one read gives; 0: all there is */
-	size_t cut;        /* octets after which the connection is lost; SIZE_MAX: never, it ends */
-	size_t fail_write; /* the n-th write (1 ...) and all later ones fail; 0: none */
-	struct buf output; /* everything written; 64 MiB at most */
+	size_t chunk; /* most octets that one read gives; 0: all there is */
+	size_t cut;   /* octets after which the connection is lost; SIZE_MAX: never, it ends */
+	const size_t *stops; /* borrowed: ascending offsets that no read goes beyond */
+	size_t stop_count;
+	void (*on_read)(struct canned *, void *arg); /* before each read; may be NULL */
+	void *arg;
+	size_t fail_write;    /* the n-th write (1 ...) and all later ones fail; 0: none */
+	struct buf output;    /* everything written; 64 MiB at most */
 	size_t reads, writes; /* calls */
 	size_t last_write;    /* octets of the last write */
 	bool is_closed, is_aborted;

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* tcp_open.c - how a tcp stream comes to be: its handle, its socket options, its peer. */
+#include "proxy/io/tcp.h"
+
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/io/tcp_own.h"
+
+struct err tcp_new(struct fibers *fibers, enum err_kind kind, size_t in_max, size_t out_max,
+		   struct tcp **out)
+{
+	struct tcp *tcp = mem_alloc(sizeof *tcp);
+
+	*out = NULL;
+	stream_init(&tcp->stream, &tcp_ops, kind, in_max, out_max);
+	tcp->fibers = fibers;
+	int failed = uv_tcp_init(fibers->loop, &tcp->handle);
+	if (failed) {
+		free(tcp);
+		return (struct err){kind, -failed, "no socket"};
+	}
+	uv_timer_init(fibers->loop, &tcp->timer);
+	tcp->handle.data = tcp->timer.data = tcp->request.data = tcp;
+	*out = tcp;
+	return OK;
+}
+
+int tcp_fd(const struct tcp *tcp)
+{
+	uv_os_fd_t fd;
+
+	return uv_fileno((const uv_handle_t *)&tcp->handle, &fd) ? -1 : fd;
+}
+
+static void peer_learn(struct tcp *tcp)
+{
+	struct sockaddr_storage peer;
+	int len = sizeof peer;
+
+	if (uv_tcp_getpeername(&tcp->handle, (struct sockaddr *)&peer, &len))
+		return;
+	memcpy(&tcp->peer, &peer, sizeof tcp->peer);
+	/* An IPv4 client of an IPv6 socket is an IPv4 client. */
+	if (peer.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&tcp->peer.in6.sin6_addr)) {
+		struct sockaddr_in in = {.sin_family = AF_INET,
+					 .sin_port = tcp->peer.in6.sin6_port};
+		memcpy(&in.sin_addr, tcp->peer.in6.sin6_addr.s6_addr + 12, 4);
+		memset(&tcp->peer, 0, sizeof tcp->peer);
+		tcp->peer.in = in;
+	}
+}
+
+void tcp_connected(struct tcp *tcp)
+{
+	int fd = tcp_fd(tcp);
+
+	peer_learn(tcp);
+	/* A connection that died meanwhile refuses these; its first read will say so. */
+	uv_tcp_nodelay(&tcp->handle, 1);
+	uv_tcp_keepalive(&tcp->handle, 1, ALIVE_IDLE_S);
+#ifdef TCP_KEEPINTVL
+	int interval = ALIVE_PROBE_S, probes = ALIVE_PROBES;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+#endif
+#ifdef TCP_USER_TIMEOUT
+	tcp->unacked_ms = UNACKED_MS;
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &tcp->unacked_ms, sizeof tcp->unacked_ms);
+#endif
+}
+
+struct err tcp_accept(struct fibers *fibers, uv_stream_t *listener, size_t in_max, size_t out_max,
+		      struct stream **out)
+{
+	struct tcp *tcp;
+
+	*out = NULL;
+	TRY(tcp_new(fibers, ERR_CLIENT, in_max, out_max, &tcp));
+	int failed = uv_accept(listener, (uv_stream_t *)&tcp->handle);
+	if (failed) {
+		stream_close(&tcp->stream);
+		return (struct err){ERR_CLIENT, -failed, "cannot accept"};
+	}
+	tcp_connected(tcp);
+	*out = &tcp->stream;
+	return OK;
+}
+
+void tcp_peer(const struct stream *stream, struct sockaddr_storage *out)
+{
+	const struct tcp *tcp = (const struct tcp *)stream;
+
+	memset(out, 0, sizeof *out);
+	memcpy(out, &tcp->peer, sizeof tcp->peer);
+}
+
+void tcp_address_text(const struct sockaddr_storage *address, char *out, size_t size)
+{
+	char name[INET6_ADDRSTRLEN] = "?";
+	const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+
+	if (address->ss_family == AF_INET) {
+		uv_ip4_name(in, name, sizeof name);
+		snprintf(out, size, "%s:%u", name, ntohs(in->sin_port));
+	} else if (address->ss_family == AF_INET6) {
+		uv_ip6_name(in6, name, sizeof name);
+		snprintf(out, size, "[%s]:%u", name, ntohs(in6->sin6_port));
+	} else {
+		snprintf(out, size, "?");
+	}
+}

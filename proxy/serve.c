@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* serve.c - from files, or from nothing, to a running server. */
+#include "proxy/serve.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "proxy/privilege.h"
+#include "proxy/server.h"
+#include "proxy/status.h"
+
+enum { SIGNALS = 4 };
+
+struct serving {
+	struct worker worker;
+	struct server server;
+	uv_signal_t signals[SIGNALS];
+};
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct serving *serving = handle->data;
+
+	switch (number) {
+	case SIGHUP:
+		server_reload(&serving->server);
+		break;
+	case SIGUSR1:
+		status_log(&serving->server);
+		break;
+	default:
+		server_drain(&serving->server);
+	}
+}
+
+static void watch_signals(struct serving *serving)
+{
+	static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < SIGNALS; i++) {
+		uv_signal_init(&serving->worker.loop, &serving->signals[i]);
+		serving->signals[i].data = serving;
+		uv_signal_start(&serving->signals[i], on_signal, numbers[i]);
+	}
+}
+
+static void close_signals(struct serving *serving)
+{
+	for (size_t i = 0; i < SIGNALS; i++)
+		uv_close((uv_handle_t *)&serving->signals[i], NULL);
+}
+
+/* Before the first thread: libuv reads its pool's size once; libetpan's list of extensions and the
+ * allocator are global. */
+static void prepare_process(const struct config *config)
+{
+	char threads[16];
+
+	snprintf(threads, sizeof threads, "%u", config->threads);
+	setenv("UV_THREADPOOL_SIZE", threads, 1);
+	mallopt(M_ARENA_MAX, 2);
+	if (config->log_syslog)
+		openlog("popgate", LOG_PID, LOG_MAIL);
+}
+
+/* Runs until a signal ends it. Takes the map over. */
+static int serve(const struct config *config, struct map *map, bool self_signed)
+{
+	struct serving *serving = calloc(1, sizeof *serving);
+	struct faults faults = {0};
+	struct notice why = {""};
+	int status = 1;
+
+	if (!serving)
+		return 1;
+	prepare_process(config);
+	worker_init(&serving->worker, map, config->log_syslog ? &log_to_syslog : &log_to_stderr);
+	const struct log *log = &serving->worker.log;
+	privilege_limits(log, config->max_sessions);
+	server_init(&serving->server, &serving->worker, config, self_signed, &faults);
+	watch_signals(serving);
+	struct err err = faults.count ? OK : privilege_drop(log, config->user, config->state, &why);
+	if (faults.count) {
+		faults_print(&faults, stderr);
+	} else if (err.kind) {
+		fprintf(stderr, "popgate: %s: %s\n", err.what, why.text);
+	} else {
+		LOG(log, LEVEL_NOTE, "serving", log_number("listeners", config->listener_count),
+		    log_number("entries", map_count(serving->worker.map)));
+		worker_run(&serving->worker);
+		LOG(log, LEVEL_NOTE, "stopped", log_number("served", serving->server.served));
+		status = 0;
+	}
+	/* Fibers that the last moment cut short cannot be unwound: the kernel tidies up. */
+	if (serving->worker.fibers.alive)
+		exit(serving->server.active ? 1 : status);
+	close_signals(serving);
+	server_fini(&serving->server);
+	worker_fini(&serving->worker);
+	faults_fini(&faults);
+	free(serving);
+	return status;
+}
+
+int command_serve(const char *config_file, int argc, char **argv)
+{
+	struct faults faults = {0};
+	int status = 1;
+
+	if (argc != 1) {
+		fprintf(stderr, "popgate: %s takes no arguments\n", argv[0]);
+		return 2;
+	}
+	struct config *config = config_load(config_file, &faults);
+	struct map *map = NULL;
+	if (config && !config->map)
+		faults_add(&faults, config->file, 0, "no map = in [popgate]");
+	else if (config)
+		map = map_load(config->map, &faults);
+	if (map)
+		status = serve(config, map, false);
+	else
+		faults_print(&faults, stderr);
+	config_free(config);
+	faults_fini(&faults);
+	return status;
+}
+
+int command_url(const char *url)
+{
+	static const char text[] = "[listener url]\n"
+				   "address = 127.0.0.1:1110\n"
+				   "tls = starttls\n"
+				   "cleartext = allow-loopback\n";
+	struct faults faults = {0};
+	int status = 1;
+
+	struct map *map = map_from_url(url, &faults);
+	struct config *config = map ? config_from_text(text, &faults) : NULL;
+	if (config) {
+		fprintf(stderr,
+			"popgate: POP3 on 127.0.0.1:1110 (STLS with a certificate made just now) "
+			"for %s\n"
+			"popgate: log in with the name and password of that server; ^C ends\n",
+			url);
+		status = serve(config, map, true);
+	} else {
+		map_release(map);
+		faults_print(&faults, stderr);
+	}
+	config_free(config);
+	faults_fini(&faults);
+	return status;
+}

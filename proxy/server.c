@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/* server.c - listeners, the connections that came by them, and the end of both. */
+#include "proxy/server.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/io/tcp.h"
+
+enum {
+	BACKLOG = 1024,   /* connections the kernel keeps for us */
+	SAY_NO_MS = 5000, /* for a refusal to leave */
+};
+
+static bool may_send_cleartext(const struct listener_conf *conf,
+			       const struct sockaddr_storage *peer)
+{
+	switch (conf->cleartext) {
+	case CLEARTEXT_REQUIRE_TLS:
+		return false;
+	case CLEARTEXT_ALLOW_LOOPBACK:
+		return network_is_loopback(peer);
+	case CLEARTEXT_NETWORKS:
+		return network_list_has(&conf->networks, peer);
+	case CLEARTEXT_ALLOW:
+		return true;
+	}
+	return false;
+}
+
+static void connection_link(struct server *server, struct connection *connection)
+{
+	connection->next = server->connections;
+	connection->link = &server->connections;
+	if (connection->next)
+		connection->next->link = &connection->next;
+	server->connections = connection;
+	server->active++;
+	server->served++;
+}
+
+static void connection_end(struct connection *connection)
+{
+	struct server *server = connection->listener->server;
+
+	*connection->link = connection->next;
+	if (connection->next)
+		connection->next->link = connection->link;
+	server->active--;
+	free(connection);
+	if (server->is_draining && !server->active)
+		uv_stop(&server->worker->loop);
+}
+
+/* Too many: one clean reply and a close; where TLS would come first, the close alone. */
+static void refuse(struct connection *connection)
+{
+	struct stream *stream = connection->stream;
+
+	stream_limit(stream, SAY_NO_MS, 0);
+	if (connection->listener->conf->tls != LISTENER_IMPLICIT) {
+		struct err err = stream_printf(stream, "-ERR [SYS/TEMP] too many connections\r\n");
+		if (!err.kind)
+			err = stream_flush(stream);
+		(void)err.kind; /* it closes either way */
+	}
+	stream_close(stream);
+}
+
+static void connection_run(void *arg)
+{
+	struct connection *connection = arg;
+	struct listener *listener = connection->listener;
+	struct server *server = listener->server;
+	struct worker *worker = server->worker;
+	struct session *session = &connection->session;
+	uint32_t id;
+	char peer[64];
+
+	fiber_set_owner(worker->fibers.current, connection);
+	worker->world.env.ops->random(&worker->world.env, &id, sizeof id);
+	tcp_address_text(&connection->peer, peer, sizeof peer);
+	session->log.target = worker->log.target;
+	snprintf(session->log.tag, sizeof session->log.tag,
+		 "sid=%08" PRIX32 " peer=%s listener=%.32s", id, peer, listener->conf->name);
+	if (server->active > server->config->max_sessions) {
+		LOG(&session->log, LEVEL_WARN, "too-many-connections",
+		    log_number("max_sessions", server->config->max_sessions));
+		refuse(connection);
+		connection_end(connection);
+		return;
+	}
+	if (listener->conf->tls == LISTENER_IMPLICIT) {
+		struct stream *plain = connection->stream;
+		connection->stream = NULL;
+		stream_limit(plain, listener->session.handshake_ms, 0);
+		struct err err = worker->world.env.ops->serve_tls(
+			&worker->world.env, plain, listener->tls, &connection->stream);
+		if (err.kind) {
+			log_err(&session->log, LEVEL_NOTE, "tls-failed", err);
+			connection_end(connection);
+			return;
+		}
+		session->is_tls = true;
+	}
+	gate_init(&connection->gate, &worker->map, listener->conf->name, &connection->peer);
+	session->env = &worker->world.env;
+	session->conf = &listener->session;
+	session->accounts = &connection->gate.accounts;
+	session->locks = worker->locks;
+	session->is_cleartext_allowed = may_send_cleartext(listener->conf, &connection->peer);
+	struct stream *stream = connection->stream;
+	connection->stream = NULL;
+	session_run(session, stream);
+	connection_end(connection);
+}
+
+static void on_connection(uv_stream_t *socket, int status)
+{
+	struct listener *listener = socket->data;
+	struct server *server = listener->server;
+	struct worker *worker = server->worker;
+	struct stream *stream;
+
+	struct err err = status < 0 ? ERR(ERR_UPSTREAM, 0, "accept")
+				    : tcp_accept(&worker->fibers, socket, SESSION_IN_MAX,
+						 SESSION_OUT_MAX, &stream);
+	if (err.kind) {
+		LOG(&worker->log, LEVEL_ALARM, "accept-failed",
+		    log_number("code", (uint64_t)(unsigned)(status < 0 ? -status : err.code)),
+		    log_text("what", err.what));
+		return;
+	}
+	struct connection *connection = mem_alloc(sizeof *connection);
+	connection->listener = listener;
+	connection->stream = stream;
+	tcp_peer(stream, &connection->peer);
+	connection_link(server, connection);
+	err = fiber_spawn(&worker->fibers, connection_run, connection);
+	if (err.kind) {
+		log_err(&worker->log, LEVEL_ALARM, "no-fiber", err);
+		stream_abort(stream);
+		connection_end(connection);
+	}
+}
+
+/* --- start -------------------------------------------------------------------------------- */
+
+static struct err listener_load_tls(struct listener *listener, const struct config *config,
+				    bool self_signed, struct notice *why,
+				    struct tls_server_conf **out)
+{
+	const struct listener_conf *conf = listener->conf;
+	const char *cert = conf->cert ? conf->cert : config->cert;
+	const char *key = conf->key ? conf->key : config->key;
+
+	*out = NULL;
+	if (conf->tls == LISTENER_NONE)
+		return OK;
+	if (!cert && self_signed)
+		return tls_server_conf_new_selfsigned(out);
+	return tls_server_conf_new(cert, key, conf->tls_min, why, out);
+}
+
+static void listener_use_tls(struct listener *listener, struct tls_server_conf *tls)
+{
+	tls_server_conf_release(listener->tls);
+	listener->tls = tls;
+	listener->session.tls_identity = listener->conf->tls == LISTENER_STARTTLS ? tls : NULL;
+}
+
+static int listener_bind(struct listener *listener, const struct sockaddr_storage *address)
+{
+	uv_tcp_t *socket = &listener->sockets[listener->socket_count];
+	unsigned flags = address->ss_family == AF_INET6 ? UV_TCP_IPV6ONLY : 0;
+
+	int failed = uv_tcp_init(&listener->server->worker->loop, socket);
+	if (failed)
+		return failed;
+	listener->socket_count++;
+	socket->data = listener;
+	failed = uv_tcp_bind(socket, (const struct sockaddr *)address, flags);
+	return failed ? failed : uv_listen((uv_stream_t *)socket, BACKLOG, on_connection);
+}
+
+static void listener_init(struct listener *listener, struct server *server,
+			  const struct listener_conf *conf, bool self_signed, struct faults *faults)
+{
+	const struct config *config = server->config;
+	struct tls_server_conf *tls;
+	struct notice why = {""};
+
+	*listener = (struct listener){.server = server, .conf = conf};
+	session_conf_init(&listener->session);
+	listener->session.idle_ms = config->idle_ms;
+	listener->session.stall_ms = config->stall_ms;
+	listener->session.authorization_ms = config->authorization_ms;
+	listener->session.failure_ms = config->failure_ms;
+	listener->session.failures = config->failures;
+	struct err err = listener_load_tls(listener, config, self_signed, &why, &tls);
+	if (err.kind)
+		faults_add(faults, config->file, conf->line, "[listener %s]: %s%s%s", conf->name,
+			   err.what, *why.text ? ": " : "", why.text);
+	listener_use_tls(listener, tls);
+	listener->sockets = mem_alloc(conf->address_count * sizeof *listener->sockets);
+	for (size_t i = 0; i < conf->address_count; i++) {
+		char text[64];
+		int failed = listener_bind(listener, &conf->addresses[i]);
+		tcp_address_text(&conf->addresses[i], text, sizeof text);
+		if (failed)
+			faults_add(faults, config->file, conf->line,
+				   "[listener %s]: cannot listen on %s: %s", conf->name, text,
+				   uv_strerror(failed));
+	}
+}
+
+void server_init(struct server *server, struct worker *worker, const struct config *config,
+		 bool self_signed, struct faults *faults)
+{
+	*server = (struct server){.worker = worker, .config = config};
+	uv_timer_init(&worker->loop, &server->drain);
+	server->drain.data = server;
+	server->listeners = mem_alloc(config->listener_count * sizeof *server->listeners);
+	for (size_t i = 0; i < config->listener_count; i++)
+		listener_init(&server->listeners[i], server, &config->listeners[i], self_signed,
+			      faults);
+}
+
+/* --- reload ------------------------------------------------------------------------------- */
+
+/* What is read anew, on the pool: a map of a million lines takes a second. */
+struct reload {
+	struct server *server;
+	struct map *map;
+	struct tls_server_conf **tls; /* one a listener */
+	struct faults faults;
+};
+
+static void work_reload(void *arg)
+{
+	struct reload *reload = arg;
+	struct server *server = reload->server;
+
+	reload->map = map_load(server->config->map, &reload->faults);
+	for (size_t i = 0; i < server->config->listener_count; i++) {
+		struct listener *listener = &server->listeners[i];
+		struct notice why = {""};
+		struct err err =
+			listener_load_tls(listener, server->config, false, &why, &reload->tls[i]);
+		if (err.kind)
+			faults_add(&reload->faults, server->config->file, listener->conf->line,
+				   "[listener %s]: %s%s%s", listener->conf->name, err.what,
+				   *why.text ? ": " : "", why.text);
+	}
+}
+
+static void reload_run(void *arg)
+{
+	struct server *server = arg;
+	struct worker *worker = server->worker;
+	struct reload reload = {.server = server};
+
+	reload.tls = mem_alloc(server->config->listener_count * sizeof *reload.tls);
+	worker->world.env.ops->offload(&worker->world.env, work_reload, &reload);
+	bool is_good = !reload.faults.count;
+	if (is_good) {
+		map_release(worker->map);
+		worker->map = reload.map;
+		LOG(&worker->log, LEVEL_NOTE, "reloaded",
+		    log_number("entries", map_count(worker->map)));
+	} else {
+		map_release(reload.map);
+		size_t kept = reload.faults.count < FAULTS_MAX ? reload.faults.count : FAULTS_MAX;
+		for (size_t i = 0; i < kept; i++)
+			LOG(&worker->log, LEVEL_ALARM, "reload-failed",
+			    log_text("why", reload.faults.lines[i]));
+	}
+	for (size_t i = 0; i < server->config->listener_count; i++) {
+		if (is_good)
+			listener_use_tls(&server->listeners[i], reload.tls[i]);
+		else
+			tls_server_conf_release(reload.tls[i]);
+	}
+	faults_fini(&reload.faults);
+	free(reload.tls);
+	server->is_reloading = false;
+}
+
+void server_reload(struct server *server)
+{
+	if (server->is_reloading || server->is_draining || !server->config->map)
+		return;
+	server->is_reloading = true;
+	struct err err = fiber_spawn(&server->worker->fibers, reload_run, server);
+	if (err.kind) {
+		server->is_reloading = false;
+		log_err(&server->worker->log, LEVEL_ALARM, "reload-failed", err);
+	}
+}
+
+/* --- end ---------------------------------------------------------------------------------- */
+
+static void close_listeners(struct server *server)
+{
+	for (size_t i = 0; i < server->config->listener_count; i++) {
+		struct listener *listener = &server->listeners[i];
+		for (size_t k = 0; k < listener->socket_count; k++)
+			if (!uv_is_closing((uv_handle_t *)&listener->sockets[k]))
+				uv_close((uv_handle_t *)&listener->sockets[k], NULL);
+	}
+}
+
+static void on_last_moment(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	LOG(&server->worker->log, LEVEL_ALARM, "drain-incomplete",
+	    log_number("sessions", server->active));
+	uv_stop(timer->loop);
+}
+
+/* Cutting is aborting the client's stream: the session unwinds by ordinary returns, and no UPDATE
+ * begins (A-18). */
+static void cut_all(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+	struct connection *connection = server->connections;
+
+	for (; connection; connection = connection->next) {
+		stream_abort(connection->stream);
+		if (connection->session.state != UPDATE)
+			stream_abort(connection->session.client);
+	}
+	uv_timer_start(&server->drain, on_last_moment, SERVER_UPDATE_MS, 0);
+}
+
+void server_drain(struct server *server)
+{
+	if (server->is_draining) {
+		cut_all(&server->drain);
+		return;
+	}
+	server->is_draining = true;
+	LOG(&server->worker->log, LEVEL_NOTE, "draining", log_number("sessions", server->active));
+	close_listeners(server);
+	if (server->active)
+		uv_timer_start(&server->drain, cut_all, server->config->drain_ms, 0);
+	else
+		uv_stop(&server->worker->loop);
+}
+
+void server_fini(struct server *server)
+{
+	close_listeners(server);
+	uv_close((uv_handle_t *)&server->drain, NULL);
+	uv_run(&server->worker->loop, UV_RUN_NOWAIT); /* libuv lets go of what was closed */
+	for (size_t i = 0; i < server->config->listener_count; i++) {
+		tls_server_conf_release(server->listeners[i].tls);
+		free(server->listeners[i].sockets);
+	}
+	free(server->listeners);
+}

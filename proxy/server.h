@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* server.h - listeners, the connections that came by them, and the end of both.
+ *
+ * A connection is accepted, gets a fiber, and is its session's until that ends. A drain stops
+ * accepting, gives sessions some time, then cuts those that are not in UPDATE (A-21).
+ */
+#ifndef POPGATE_SERVER_H
+#define POPGATE_SERVER_H
+
+#include <uv.h>
+
+#include "proxy/account.h"
+#include "proxy/config.h"
+#include "proxy/worker.h"
+#include "session/session.h"
+
+struct server;
+
+/* A [listener] section at work. */
+struct listener {
+	struct server *server;
+	const struct listener_conf *conf; /* borrowed from the config */
+	struct session_conf session;      /* what its sessions obey */
+	struct tls_server_conf *tls;      /* held; NULL: no TLS here */
+	uv_tcp_t *sockets;                /* owned array, one an address */
+	size_t socket_count;              /* those that are open */
+};
+
+struct connection {
+	struct session session; /* zero until the fiber has begun it */
+	struct gate gate;
+	struct listener *listener;
+	struct stream *stream; /* until the session takes it over */
+	struct sockaddr_storage peer;
+	struct connection *next, **link;
+};
+
+struct server {
+	struct worker *worker;       /* borrowed */
+	const struct config *config; /* borrowed */
+	struct listener *listeners;  /* owned array, one a section */
+	struct connection *connections;
+	size_t active;   /* connections */
+	uint64_t served; /* connections since the start */
+	bool is_draining;
+	bool is_reloading;
+	uv_timer_t drain;
+};
+
+/* Makes the listeners' TLS and binds every address. Everything that fails is added to `faults` with
+ * file and line of its section. `self_signed`: listeners that name no certificate get one made now. */
+void server_init(struct server *, struct worker *, const struct config *, bool self_signed,
+		 struct faults *);
+
+/* Stops accepting. Sessions may end by themselves for config->drain_ms; then those not in UPDATE are
+ * cut; UPDATE_MS later the loop is stopped in any case. A second call cuts at once. */
+enum { SERVER_UPDATE_MS = 60000 };
+void server_drain(struct server *);
+
+/* Reads map and certificates again, off the loop. Any error keeps what was, and is logged with file
+ * and line. */
+void server_reload(struct server *);
+
+/* Closes what is left; the loop must have ended. */
+void server_fini(struct server *);
+
+#endif

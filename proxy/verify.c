@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* verify.c - local passwords: crypt(3) in its many forms, {plain}, {scram-sha-256}.
+ *
+ * {scram-sha-256} holds what SCRAM needs (RFC 5802 section 3, RFC 7677), so that the password itself
+ * is stored nowhere; a password that came by PASS is run through the same derivation. Every
+ * comparison is over values of one length in constant time (B-22).
+ */
+#include "proxy/verify.h"
+
+#include <crypt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/base/text.h"
+
+enum { DIGEST = 32, SALT = 16, SALT_MAX = 64, ITERATIONS = 10000, ITERATIONS_MAX = 10000000 };
+
+/* --- schemes ------------------------------------------------------------------------------ */
+
+enum method { METHOD_PLAIN, METHOD_CRYPT, METHOD_SCRAM };
+
+struct scheme {
+	const char *name;
+	enum method method;
+	const char *prefix; /* that the value begins with; NULL: any that crypt(3) knows */
+	size_t tail;        /* octets behind the last "$"; 0: not known */
+};
+
+static const struct scheme schemes[] = {
+	{"plain", METHOD_PLAIN, NULL, 0},
+	{"scram-sha-256", METHOD_SCRAM, NULL, 0},
+	{"crypt", METHOD_CRYPT, NULL, 0},
+	{"yescrypt", METHOD_CRYPT, "$y$", 43},
+	{"gost-yescrypt", METHOD_CRYPT, "$gy$", 43},
+	{"scrypt", METHOD_CRYPT, "$7$", 43},
+	{"bcrypt", METHOD_CRYPT, "$2", 53},
+	{"sha512-crypt", METHOD_CRYPT, "$6$", 86},
+	{"sha256-crypt", METHOD_CRYPT, "$5$", 43},
+	{"sha1-crypt", METHOD_CRYPT, "$sha1$", 28},
+	{"md5-crypt", METHOD_CRYPT, "$1$", 22},
+};
+
+/* Finds the scheme of {scheme}value; *value then stands behind the brace. */
+static const struct scheme *scheme_of(const char *local, const char **value)
+{
+	const char *end = *local == '{' ? strchr(local, '}') : NULL;
+
+	if (!end)
+		return NULL;
+	*value = end + 1;
+	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+		if (text_same_n(local + 1, (size_t)(end - local - 1), schemes[i].name,
+				strlen(schemes[i].name)))
+			return &schemes[i];
+	return NULL;
+}
+
+/* --- SCRAM -------------------------------------------------------------------------------- */
+
+struct scram {
+	int iterations;
+	unsigned char salt[SALT_MAX + 2]; /* text_unbase64 may fill a multiple of three */
+	size_t salt_len;
+	unsigned char stored[DIGEST], server[DIGEST];
+};
+
+static bool read_key(const char *text, size_t len, unsigned char out[DIGEST])
+{
+	unsigned char digest[48];
+	size_t digest_len;
+
+	if (len != 44 || !text_unbase64(digest, &digest_len, text, len) || digest_len != DIGEST)
+		return false;
+	memcpy(out, digest, DIGEST);
+	return true;
+}
+
+/* iterations,salt,StoredKey,ServerKey */
+static bool scram_read(const char *value, struct scram *out)
+{
+	const char *field[4];
+	size_t len[4];
+	uint64_t iterations;
+
+	for (size_t i = 0; i < 4; i++) {
+		field[i] = value;
+		len[i] = strcspn(value, ",");
+		value += len[i];
+		if ((*value == ',') != (i < 3))
+			return false;
+		value += i < 3;
+	}
+	if (!text_number(field[0], len[0], ITERATIONS_MAX, &iterations) || iterations < 4096)
+		return false;
+	out->iterations = (int)iterations;
+	return len[1] && len[1] <= SALT_MAX / 3 * 4 &&
+	       text_unbase64(out->salt, &out->salt_len, field[1], len[1]) &&
+	       read_key(field[2], len[2], out->stored) && read_key(field[3], len[3], out->server);
+}
+
+/* StoredKey and ServerKey from the password (RFC 5802 section 3). */
+static bool scram_derive(const char *password, struct scram *scram)
+{
+	unsigned char salted[DIGEST], client[DIGEST];
+	bool is_done = PKCS5_PBKDF2_HMAC(password, (int)strlen(password), scram->salt,
+					 (int)scram->salt_len, scram->iterations, EVP_sha256(),
+					 DIGEST, salted) == 1 &&
+		       HMAC(EVP_sha256(), salted, DIGEST, (const unsigned char *)"Client Key", 10,
+			    client, NULL) &&
+		       HMAC(EVP_sha256(), salted, DIGEST, (const unsigned char *)"Server Key", 10,
+			    scram->server, NULL) &&
+		       EVP_Digest(client, DIGEST, scram->stored, NULL, EVP_sha256(), NULL) == 1;
+
+	mem_wipe(salted, sizeof salted);
+	mem_wipe(client, sizeof client);
+	return is_done;
+}
+
+static bool scram_verify(const char *value, const char *password)
+{
+	struct scram want, got;
+
+	if (!scram_read(value, &want))
+		return false;
+	got = want;
+	bool is_good =
+		scram_derive(password, &got) && CRYPTO_memcmp(got.stored, want.stored, DIGEST) == 0;
+	mem_wipe(&got, sizeof got);
+	return is_good;
+}
+
+static char *scram_make(const char *password)
+{
+	struct scram scram = {.iterations = ITERATIONS, .salt_len = SALT};
+	char salt[32], stored[48], server[48];
+	char *made = NULL;
+
+	if (RAND_bytes(scram.salt, SALT) == 1 && scram_derive(password, &scram)) {
+		text_base64(salt, scram.salt, SALT);
+		text_base64(stored, scram.stored, DIGEST);
+		text_base64(server, scram.server, DIGEST);
+		made = text_printf_dup("{scram-sha-256}%d,%s,%s,%s", scram.iterations, salt, stored,
+				       server);
+	}
+	mem_wipe(&scram, sizeof scram);
+	return made;
+}
+
+/* --- crypt(3) ----------------------------------------------------------------------------- */
+
+/* What crypt(3) makes of the password; NULL on failure. The caller wipes and frees it. */
+static char *crypt_dup(const char *password, const char *setting)
+{
+	struct crypt_data *data = mem_alloc(sizeof *data); /* 32 KiB: too much for a stack */
+	const char *made = crypt_r(password, setting, data);
+	char *copy = made && *made != '*' ? text_dup(made) : NULL;
+
+	mem_wipe(data, sizeof *data);
+	free(data);
+	return copy;
+}
+
+static bool crypt_verify(const char *value, const char *password)
+{
+	char *made = crypt_dup(password, value);
+	bool is_good = made && text_same_secret(made, strlen(made), value, strlen(value));
+
+	text_wipe_free(made);
+	return is_good;
+}
+
+static char *crypt_make(const char *password)
+{
+	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+
+	if (!crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof setting))
+		return NULL;
+	char *made = crypt_dup(password, setting);
+	char *value = made ? text_printf_dup("{yescrypt}%s", made) : NULL;
+	text_wipe_free(made);
+	return value;
+}
+
+static const char *crypt_refusal(const struct scheme *scheme, const char *value)
+{
+	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "0123456789./$=,_";
+	const char *tail = strrchr(value, '$');
+	int known = crypt_checksalt(value);
+
+	if (scheme->prefix && strncmp(value, scheme->prefix, strlen(scheme->prefix)) != 0)
+		return "the value is not of the scheme in braces";
+	if (strspn(value, good) != strlen(value))
+		return "the value holds what no hash has";
+	if (known == CRYPT_SALT_INVALID || known == CRYPT_SALT_METHOD_DISABLED)
+		return "crypt(3) of this system does not know such a value";
+	if (scheme->tail && (!tail || strlen(tail + 1) != scheme->tail))
+		return "the hash is cut short or too long";
+	/* Traditional DES is the shortest of all. */
+	return strlen(value) < 13 ? "the hash is cut short" : NULL;
+}
+
+/* --- the contract ------------------------------------------------------------------------- */
+
+static bool plain_verify(const char *value, const char *password)
+{
+	unsigned char want[DIGEST], got[DIGEST];
+	bool is_good = EVP_Digest(value, strlen(value), want, NULL, EVP_sha256(), NULL) == 1 &&
+		       EVP_Digest(password, strlen(password), got, NULL, EVP_sha256(), NULL) == 1 &&
+		       CRYPTO_memcmp(want, got, DIGEST) == 0;
+
+	mem_wipe(want, sizeof want);
+	mem_wipe(got, sizeof got);
+	return is_good;
+}
+
+const char *verify_refusal(const char *local)
+{
+	const char *value;
+	const struct scheme *scheme = scheme_of(local, &value);
+	struct scram scram;
+
+	if (!scheme)
+		return "not {yescrypt}, {sha512-crypt}, {bcrypt}, {crypt}, {scram-sha-256}, "
+		       "{plain} "
+		       "or another scheme that popgate.map(5) names";
+	if (!*value)
+		return "nothing stands behind the scheme";
+	switch (scheme->method) {
+	case METHOD_CRYPT:
+		return crypt_refusal(scheme, value);
+	case METHOD_SCRAM:
+		return scram_read(value, &scram) ? NULL
+						 : "not iterations,salt,StoredKey,ServerKey (4096 "
+						   "iterations or more, the rest base64)";
+	case METHOD_PLAIN:
+		break;
+	}
+	return NULL;
+}
+
+bool verify_password(const char *local, const char *password)
+{
+	const char *value;
+	const struct scheme *scheme = scheme_of(local, &value);
+
+	if (!scheme)
+		return false;
+	if (scheme->method == METHOD_SCRAM)
+		return scram_verify(value, password);
+	if (scheme->method == METHOD_CRYPT)
+		return crypt_verify(value, password);
+	/* A refusal must not come so soon that it tells: this name exists (B-05). */
+	return plain_verify(value, password) || verify_dummy(password);
+}
+
+bool verify_dummy(const char *password)
+{
+	static const char setting[] = "$y$j9T$8gTlCmTqC4Z0a8X3JzXxB.";
+
+	/* A dummy that fails fast would be none: then the work is done with a fixed short word. */
+	char *made = crypt_dup(password, setting);
+	if (!made)
+		made = crypt_dup("x", setting);
+	text_wipe_free(made);
+	return false;
+}
+
+char *verify_make_dup(const char *password, bool scram)
+{
+	return scram ? scram_make(password) : crypt_make(password);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* worker.c - one loop and everything that hangs off it. */
+#include "proxy/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void worker_init(struct worker *worker, struct map *map, struct log_target *target)
+{
+	*worker = (struct worker){.map = map, .log = {.target = target}};
+	int failed = uv_loop_init(&worker->loop);
+	if (failed) {
+		fprintf(stderr, "popgate: no event loop: %s\n", uv_strerror(failed));
+		exit(1);
+	}
+	fibers_init(&worker->fibers, &worker->loop);
+	worker->tls_client = tls_client_conf_new();
+	worker->locks = lock_table_new();
+	world_init(&worker->world, &worker->fibers, worker->tls_client);
+}
+
+void worker_run(struct worker *worker)
+{
+	uv_run(&worker->loop, UV_RUN_DEFAULT);
+}
+
+void worker_fini(struct worker *worker)
+{
+	fibers_fini(&worker->fibers);
+	uv_run(&worker->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&worker->loop);
+	tls_client_conf_free(worker->tls_client);
+	lock_table_free(worker->locks);
+	map_release(worker->map);
+}

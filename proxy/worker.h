@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* worker.h - one loop and everything that hangs off it: fibers, the outside world, the maildrops
+ * that are held, the map that is in force. There is no state outside. */
+#ifndef POPGATE_WORKER_H
+#define POPGATE_WORKER_H
+
+#include <uv.h>
+
+#include "proxy/base/log.h"
+#include "proxy/io/fiber.h"
+#include "proxy/io/tlsconf.h"
+#include "proxy/io/world.h"
+#include "proxy/map.h"
+#include "upstream/lock.h"
+
+struct worker {
+	uv_loop_t loop;
+	struct fibers fibers;
+	struct world world;
+	struct tls_client_conf *tls_client; /* owned */
+	struct lock_table *locks;           /* owned */
+	struct map *map;                    /* held; replaced by a reload */
+	struct log log;                     /* what is said outside of any session */
+};
+
+/* Takes the map over. Dies if libuv has no loop for us: nothing can be served then. */
+void worker_init(struct worker *, struct map *, struct log_target *);
+/* Runs the loop until nothing is left that could happen. */
+void worker_run(struct worker *);
+/* After worker_run(): no fiber is alive. */
+void worker_fini(struct worker *);
+
+#endif

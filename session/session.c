@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* session.c - the loop: wait for a line, do what it says, turn an error into a reply or a farewell.
+ *
+ * The next line is waited for only when everything said has been sent, and all times that a client
+ * may take are set here, but for those of an exchange inside a command (SASL, TLS). They are
+ * moments, not lengths of single waits, so that an octet now and then wins nobody any time (A-16).
+ */
+#include "session/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "session/authorization.h"
+#include "session/command.h"
+#include "session/reply.h"
+
+enum { STRIKES_BEFORE = 10, STRIKES_AFTER = 20 }; /* bad commands in a row (L-04) */
+
+void session_conf_init(struct session_conf *conf)
+{
+	*conf = (struct session_conf){
+		.banner = "POP3 ready",
+		.idle_ms = 600000,
+		.stall_ms = 120000,
+		.line_ms = 60000,
+		.handshake_ms = 30000,
+		.authorization_ms = 180000,
+		.failure_ms = 2000,
+		.failures = 3,
+		.lock_ms = 2000,
+		.lock_update_ms = 30000,
+	};
+}
+
+void session_check(const struct session *session)
+{
+	const struct maildrop *drop = &session->drop;
+
+	switch (session->state) {
+	case AUTHORIZATION:
+		assert(session->client);
+		assert(!session->account && !session->upstream && !session->lock);
+		assert(!drop->total && !drop->marked);
+		break;
+	case TRANSACTION:
+		assert(session->client && !session->name);
+		assert(session->account && session->upstream && session->lock);
+		assert(drop->count + drop->marked == drop->total);
+		break;
+	case CLOSED:
+		break;
+	default:
+		/* UPDATE begins and ends inside QUIT. */
+		assert(!"a state between two commands");
+	}
+}
+
+/* The moment at which a wait for the client's next line ends; 0: never. */
+static uint64_t deadline(const struct session *session)
+{
+	const struct session_conf *conf = session->conf;
+	uint64_t now = session->env->ops->now(session->env), until = 0;
+
+	if (session->state == AUTHORIZATION && conf->authorization_ms)
+		until = session->since_ms + conf->authorization_ms;
+	if (session->state == TRANSACTION && conf->idle_ms)
+		until = now + conf->idle_ms;
+	bool is_begun = stream_pending(session->client) && !stream_has_line(session->client);
+	if (is_begun && conf->line_ms && (!until || now + conf->line_ms < until))
+		until = now + conf->line_ms;
+	return until;
+}
+
+/* Sends what was said, then waits for a line; behind it come the limits for writing. */
+static struct err next_line(struct session *session, const char **line, size_t *len)
+{
+	const struct session_conf *conf = session->conf;
+	struct stream *client = session->client;
+	uint64_t until = deadline(session);
+
+	/* Lines that are already here never wait, and would never meet the limit. */
+	bool is_late = until && session->env->ops->now(session->env) >= until;
+	if (is_late || !stream_has_line(client))
+		TRY(reply_flush(session));
+	if (is_late)
+		return ERR(ERR_CLIENT, ETIMEDOUT, "time is up");
+	if (!stream_has_line(client))
+		stream_limit(client, 0, until);
+	struct err err = stream_line(client, line, len);
+	stream_limit(client, conf->stall_ms, 0);
+	return err;
+}
+
+/* One line and its reply. Any error that comes back ends the session. */
+static struct err serve_line(struct session *session)
+{
+	const char *line;
+	size_t len;
+
+	struct err err = next_line(session, &line, &len);
+	if (err.kind && err.kind != ERR_REFUSED)
+		return err;
+	if (err.kind)
+		command_forget(session);
+	bool is_foreign =
+		!err.kind && session->state == AUTHORIZATION && command_is_foreign(line, len);
+	if (is_foreign)
+		err = ERR(ERR_REFUSED, EPROTO, "this is a POP3 server");
+	else if (!err.kind)
+		err = command_dispatch(session, line, len);
+	bool is_strike = err.kind == ERR_REFUSED && (err.code == EINVAL || err.code == E2BIG);
+	if (is_strike)
+		session->strikes++;
+	else if (!err.kind)
+		session->strikes = 0;
+	if (err.kind)
+		TRY(reply_err(session, err));
+	session->why.text[0] = '\0';
+	if (is_foreign) {
+		LOG(&session->log, LEVEL_WARN, "foreign-protocol");
+		session->state = CLOSED;
+	}
+	return OK;
+}
+
+/* Whether the client has used up its patience with us, or ours with it. */
+static const char *worn_out(const struct session *session)
+{
+	if (session->state == AUTHORIZATION && session->conf->failures &&
+	    session->failures >= session->conf->failures)
+		return "too many refused logins";
+	if (session->strikes >= (session->state == AUTHORIZATION ? STRIKES_BEFORE : STRIKES_AFTER))
+		return "too many bad commands";
+	return NULL;
+}
+
+/* Gives everything back. The maildrop is free before the client can know that its session has
+ * ended, so that a client that comes again at once finds it so. */
+static void finish(struct session *session, struct err err, const char *patience)
+{
+	const char *why = err.kind ? err.what : patience ? patience : "quit";
+
+	LOG(&session->log, LEVEL_NOTE, "end", log_text("why", why),
+	    log_number("retrieved", session->retrieved), log_number("removed", session->removed),
+	    log_number("ms", session->env->ops->now(session->env) - session->since_ms));
+	session->state = CLOSED;
+	lock_release(session->lock);
+	session->lock = NULL;
+	/* A client that takes no farewell gets none. */
+	if (!err.kind)
+		err = reply_flush(session);
+	stream_close(session->client);
+	session->client = NULL;
+	authorization_leave(session);
+	maildrop_fini(&session->drop);
+	free(session->name);
+	session->name = NULL;
+}
+
+void session_run(struct session *session, struct stream *client)
+{
+	const char *patience = NULL;
+
+	session->client = client;
+	session->state = AUTHORIZATION;
+	session->since_ms = session->env->ops->now(session->env);
+	maildrop_init(&session->drop);
+	stream_limit(client, session->conf->stall_ms, 0);
+	struct err err = reply_ok(session, "%.400s", session->conf->banner);
+	while (!err.kind && session->state != CLOSED && !patience) {
+		session_check(session);
+		err = serve_line(session);
+		patience = worn_out(session);
+	}
+	finish(session, err, patience);
+}

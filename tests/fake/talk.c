@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/* talk.c - a whole IMAP session through the doorman and libetpan. */
+#include "tests/fake/talk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libetpan/libetpan.h>
+
+struct session {
+	struct talk *talk;
+	struct imap_wire *wire;
+	mailimap *im;
+	uint64_t max_body;
+};
+
+/* libetpan loses memory on odd replies; that is not what is looked for. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libetpan.so\n";
+}
+
+static void no_progress(size_t now, size_t end, void *arg)
+{
+	(void)now;
+	(void)end;
+	(void)arg;
+}
+
+static void on_body(void *arg, const struct wire_body *body)
+{
+	struct talk *talk = arg;
+
+	talk->bodies++;
+	talk->last = *body;
+}
+
+static bool on_octets(int type, struct mailimap_msg_att_body_section *section, const char *octets,
+		      size_t len, void *arg)
+{
+	struct talk *talk = arg;
+
+	(void)type;
+	(void)section;
+	for (size_t i = 0; i < len && talk->body_octets + i < TALK_BODY; i++)
+		talk->body[talk->body_octets + i] = octets[i];
+	talk->body_octets += len;
+	talk->body_calls++;
+	return true;
+}
+
+static void note_static(struct talk_message *message, struct mailimap_msg_att_static *item)
+{
+	switch (item->att_type) {
+	case MAILIMAP_MSG_ATT_UID:
+		message->uid = item->att_data.att_uid;
+		break;
+	case MAILIMAP_MSG_ATT_RFC822_SIZE:
+		message->size = item->att_data.att_rfc822_size;
+		message->has_size = true;
+		break;
+	case MAILIMAP_MSG_ATT_BODY_SECTION:
+		message->has_body = true;
+		message->is_nil = !item->att_data.att_body_section->sec_body_part;
+		break;
+	}
+}
+
+static void on_message(struct mailimap_msg_att *att, void *arg)
+{
+	struct talk *talk = arg;
+	struct talk_message message = {.number = att->att_number};
+
+	for (clistiter *at = clist_begin(att->att_list); at; at = clist_next(at)) {
+		struct mailimap_msg_att_item *item = clist_content(at);
+		if (item->att_type == MAILIMAP_MSG_ATT_ITEM_STATIC)
+			note_static(&message, item->att_data.att_static);
+		else if (item->att_type == MAILIMAP_MSG_ATT_ITEM_DYNAMIC &&
+			 item->att_data.att_dyn->att_list)
+			message.flags = (unsigned)clist_count(item->att_data.att_dyn->att_list);
+	}
+	if (talk->messages < TALK_MESSAGES)
+		talk->message[talk->messages] = message;
+	talk->messages++;
+}
+
+static void expect(struct session *session)
+{
+	char tag[16];
+
+	snprintf(tag, sizeof tag, "%d", session->im->imap_tag + 1);
+	imap_wire_expect_tag(session->wire, tag);
+}
+
+static int do_connect(struct session *session)
+{
+	int r = mailimap_connect(session->im, mailstream_new(imap_wire_low(session->wire), 2048));
+
+	return r == MAILIMAP_NO_ERROR_AUTHENTICATED || r == MAILIMAP_NO_ERROR_NON_AUTHENTICATED
+		       ? MAILIMAP_NO_ERROR
+		       : r;
+}
+
+static int do_login(struct session *session)
+{
+	return mailimap_login(session->im, "joe", "sesame");
+}
+
+/* As mailimap_capability() must not be called: see imap_wire.h. */
+static int do_capability(struct session *session)
+{
+	mailimap *im = session->im;
+	struct mailimap_response *response;
+
+	if (mailimap_send_current_tag(im) ||
+	    mailstream_write(im->imap_stream, "CAPABILITY\r\n", 12) < 0 ||
+	    mailstream_flush(im->imap_stream) || !mailimap_read_line(im))
+		return MAILIMAP_ERROR_STREAM;
+	int r = mailimap_parse_response(im, &response);
+	if (r == MAILIMAP_NO_ERROR)
+		mailimap_response_free(response);
+	if (im->imap_connection_info && im->imap_connection_info->imap_capability) {
+		clist *list = im->imap_connection_info->imap_capability->cap_list;
+		session->talk->capabilities = list ? (unsigned)clist_count(list) : 0;
+	}
+	return r;
+}
+
+static int do_select(struct session *session)
+{
+	int r = mailimap_select(session->im, "INBOX");
+	struct mailimap_selection_info *info = session->im->imap_selection_info;
+
+	if (info) {
+		session->talk->exists = info->sel_exists;
+		session->talk->uidvalidity = info->sel_uidvalidity;
+		session->talk->uidnext = info->sel_uidnext;
+	}
+	return r;
+}
+
+static int fetch(struct session *session, struct mailimap_set *set,
+		 struct mailimap_fetch_type *type)
+{
+	clist *list = NULL;
+	int r = mailimap_uid_fetch(session->im, set, type, &list);
+
+	if (r == MAILIMAP_NO_ERROR)
+		mailimap_fetch_list_free(list);
+	mailimap_fetch_type_free(type);
+	mailimap_set_free(set);
+	return r;
+}
+
+static int do_list(struct session *session)
+{
+	struct mailimap_fetch_type *type = mailimap_fetch_type_new_fetch_att_list_empty();
+
+	mailimap_fetch_type_new_fetch_att_list_add(type, mailimap_fetch_att_new_uid());
+	mailimap_fetch_type_new_fetch_att_list_add(type, mailimap_fetch_att_new_rfc822_size());
+	mailimap_fetch_type_new_fetch_att_list_add(type, mailimap_fetch_att_new_flags());
+	return fetch(session, mailimap_set_new_interval(1, 0), type);
+}
+
+static int do_folders(struct session *session)
+{
+	clist *list = NULL;
+	int r = mailimap_list(session->im, "", "*", &list);
+
+	if (r != MAILIMAP_NO_ERROR)
+		return r;
+	session->talk->folders = (unsigned)clist_count(list);
+	for (clistiter *at = clist_begin(list); at; at = clist_next(at)) {
+		struct mailimap_mailbox_list *folder = clist_content(at);
+		snprintf(session->talk->folder, sizeof session->talk->folder, "%s",
+			 folder->mb_name);
+	}
+	mailimap_list_result_free(list);
+	return r;
+}
+
+static int do_search(struct session *session)
+{
+	struct mailimap_search_key *key = mailimap_search_key_new_all();
+	clist *list = NULL;
+	int r = mailimap_uid_search(session->im, NULL, key, &list);
+
+	if (r == MAILIMAP_NO_ERROR && list) {
+		session->talk->found = (unsigned)clist_count(list);
+		mailimap_search_result_free(list);
+	}
+	mailimap_search_key_free(key);
+	return r;
+}
+
+static int do_body(struct session *session)
+{
+	imap_wire_expect_body(session->wire, session->max_body, on_body, session->talk);
+	return fetch(session, mailimap_set_new_single(7),
+		     mailimap_fetch_type_new_fetch_att(
+			     mailimap_fetch_att_new_body_peek_section(mailimap_section_new(NULL))));
+}
+
+static int do_store(struct session *session)
+{
+	struct mailimap_flag_list *flags = mailimap_flag_list_new_empty();
+
+	mailimap_flag_list_add(flags, mailimap_flag_new_deleted());
+	struct mailimap_store_att_flags *store =
+		mailimap_store_att_flags_new_add_flags_silent(flags);
+	struct mailimap_set *set = mailimap_set_new_single(7);
+	int r = mailimap_uid_store(session->im, set, store);
+	mailimap_store_att_flags_free(store);
+	mailimap_set_free(set);
+	return r;
+}
+
+static int do_expunge(struct session *session)
+{
+	struct mailimap_set *set = mailimap_set_new_single(7);
+	int r = mailimap_uid_expunge(session->im, set);
+
+	mailimap_set_free(set);
+	return r;
+}
+
+static int do_logout(struct session *session)
+{
+	return mailimap_logout(session->im);
+}
+
+static bool goes_on(const struct session *session, enum talk_step step, int r)
+{
+	enum wire_outcome outcome = imap_wire_status(session->wire)->outcome;
+
+	if (imap_wire_is_dead(session->wire))
+		return false;
+	if (r == MAILIMAP_NO_ERROR || outcome == WIRE_NO)
+		return true;
+	return step == TALK_CAPABILITY && r == MAILIMAP_ERROR_PROTOCOL && outcome == WIRE_BAD;
+}
+
+static void note_end(struct talk *talk, const struct imap_wire *wire)
+{
+	talk->err = imap_wire_error(wire);
+	talk->status = *imap_wire_status(wire);
+	talk->bye = *imap_wire_bye(wire);
+	memcpy(talk->alert, imap_wire_alert(wire), sizeof talk->alert);
+	talk->wire_exists = imap_wire_exists(wire);
+	talk->expunges = imap_wire_expunges(wire);
+	talk->has_vanished = imap_wire_vanished(wire);
+	talk->round_trips = imap_wire_round_trips(wire);
+}
+
+void talk_run(struct talk *talk, struct stream *stream, uint64_t max_body)
+{
+	static int (*const steps[TALK_STEPS])(struct session *) = {
+		do_connect, do_login, do_capability, do_select,  do_list,   do_folders,
+		do_search,  do_body,  do_store,      do_expunge, do_logout,
+	};
+	struct session session = {.talk = talk, .max_body = max_body};
+
+	*talk = (struct talk){.done = 0};
+	for (int i = 0; i < TALK_STEPS; i++)
+		talk->results[i] = -1;
+	session.wire = imap_wire_new(stream, NULL);
+	session.im = mailimap_new(0, NULL);
+	mailimap_set_progress_callback(session.im, NULL, no_progress, NULL);
+	mailimap_set_msg_att_handler(session.im, on_message, talk);
+	mailimap_set_msg_body_handler(session.im, on_octets, talk);
+	for (enum talk_step step = 0; step < TALK_STEPS; step++) {
+		if (step != TALK_CONNECT)
+			expect(&session);
+		talk->results[step] = steps[step](&session);
+		talk->done += talk->results[step] == MAILIMAP_NO_ERROR;
+		if (!goes_on(&session, step, talk->results[step]))
+			break;
+	}
+	note_end(talk, session.wire);
+	imap_wire_kill(session.wire);
+	mailimap_free(session.im);
+	imap_wire_free(session.wire);
+}

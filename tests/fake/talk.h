@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* talk.h - a whole IMAP session as the driver leads it, through the doorman and libetpan, over any stream.
+ * For tests and fuzz targets of the doorman: it stops at the first call that fails. */
+#ifndef POPGATE_TALK_H
+#define POPGATE_TALK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/stream.h"
+#include "upstream/imap_wire.h"
+
+enum { TALK_MESSAGES = 64, TALK_BODY = 4096 };
+
+enum talk_step {
+	TALK_CONNECT,
+	TALK_LOGIN,
+	TALK_CAPABILITY,
+	TALK_SELECT,
+	TALK_LIST,
+	TALK_FOLDERS,
+	TALK_SEARCH,
+	TALK_BODY_ONE,
+	TALK_STORE,
+	TALK_EXPUNGE,
+	TALK_LOGOUT,
+	TALK_STEPS
+};
+
+struct talk {
+	int results[TALK_STEPS]; /* what libetpan said; -1: not tried */
+	unsigned done;           /* steps that went well */
+	uint32_t exists, uidvalidity, uidnext;
+	unsigned capabilities; /* number of them */
+	unsigned messages;     /* FETCH replies in all */
+	struct talk_message {
+		uint32_t number, uid, size;
+		unsigned flags; /* number of them */
+		bool has_size, has_body, is_nil;
+	} message[TALK_MESSAGES];
+	unsigned folders, found;
+	char folder[64];       /* the last one's name */
+	size_t body_octets;    /* given to the body handler */
+	char body[TALK_BODY];  /* the first of them */
+	unsigned body_calls;   /* of the handler */
+	unsigned bodies;       /* announced by on_body */
+	struct wire_body last; /* the newest of these */
+	/* As the wire had them at the end, before it was killed. */
+	struct err err;
+	struct wire_status status, bye;
+	char alert[256];
+	uint32_t wire_exists, expunges;
+	bool has_vanished;
+	unsigned round_trips;
+};
+
+/* Takes `stream` over and closes it. The commands bear the tags 1, 2 ... in the order of the steps.
+ * A reply of NO goes on with the next step, as does BAD to CAPABILITY. */
+void talk_run(struct talk *, struct stream *, uint64_t max_body);
+
+#endif

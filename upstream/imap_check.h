@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_check.h - the doorman's grammar: a server's line in, what libetpan may hear of it out.
+ *
+ * imap_wire.c cuts what comes into fragments: a fragment is a line, or the part of one that ends in a
+ * literal's {n}. check_fragment() reads one, appends its plain meaning to `out`, notes the facts, and
+ * says what the octets are that follow. What libetpan hears of which reply is told in imap_wire.h.
+ * imap_check.c finds out which reply it is; imap_check_status.c and imap_check_fetch.c know theirs.
+ */
+#ifndef POPGATE_IMAP_CHECK_H
+#define POPGATE_IMAP_CHECK_H
+
+#include "proxy/base/buf.h"
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "upstream/imap_wire.h"
+
+enum check_next {
+	CHECK_LINE, /* a fragment */
+	CHECK_TURN, /* a fragment; but first libetpan must hear what was said: it may be our turn */
+	CHECK_SKIP, /* check->literal octets to be dropped, then a fragment */
+	CHECK_PASS, /* check->literal octets of a body for libetpan, then a fragment */
+	CHECK_QUOTE, /* check->literal octets for check_name(), then a fragment */
+	CHECK_DEAD,  /* nothing: check->err says which rule was broken */
+};
+
+/* Which reply the next fragment continues. */
+enum check_reply { REPLY_NONE, REPLY_DROPPED, REPLY_FETCH };
+
+struct check {
+	/* What is expected; set by imap_wire.c. */
+	char tag[24];      /* of the next tagged reply; "": none may come */
+	uint64_t body_max; /* 0: no body may come */
+	void (*on_body)(void *arg, const struct wire_body *);
+	void *arg;
+	const struct log *log; /* borrowed; NULL: silence */
+
+	/* What came. */
+	struct buf out; /* for libetpan */
+	uint64_t literal;
+	struct err err;
+	struct wire_status status, bye;
+	char alert[256];
+	struct wire_body body;
+	uint32_t exists, expunges;
+	bool is_greeted, has_vanished;
+
+	/* Where a reply stands between two fragments. */
+	enum check_reply reply;
+	size_t reply_octets; /* of its fragments so far */
+	uint32_t number;     /* n of `* n FETCH`; 0: it is no FETCH */
+	unsigned depth;      /* open parentheses of the FETCH item's value; 0: between items */
+	bool has_items;      /* its "* n FETCH (" is in `out` */
+	uint64_t kept;       /* octets put in `out` outside FETCH since the last tagged reply */
+};
+
+void check_init(struct check *, const struct log *);
+void check_fini(struct check *);
+
+/* `line` is a fragment without its LF. */
+enum check_next check_fragment(struct check *, const char *line, size_t len);
+
+/* Octets of a folder's name that came as a literal, as many at once as there are; `is_last`: the name
+ * ends with them. False: CHECK_DEAD. */
+bool check_name(struct check *, const char *octets, size_t len, bool is_last);
+
+/* From here on for the files imap_check*.c alone. A cursor over a fragment, and what is read with it. */
+struct scan {
+	const char *at, *end;
+};
+
+static inline bool scan_char(struct scan *scan, char c)
+{
+	if (scan->at == scan->end || *scan->at != c)
+		return false;
+	scan->at++;
+	return true;
+}
+
+static inline void scan_blanks(struct scan *scan)
+{
+	while (scan->at < scan->end && *scan->at == ' ')
+		scan->at++;
+}
+
+/* Octets up to the next one of " ()" and DQUOTE, or up to the end. */
+struct scan scan_atom(struct scan *);
+
+/* A quoted string; *text is what is between the quotes, with its escapes. False: it has no end. */
+bool scan_quoted(struct scan *, struct scan *text);
+
+/* {n}, {n+} or ~{n} with nothing but blanks behind it. */
+bool scan_literal(struct scan *, uint64_t *octets);
+
+static inline size_t scan_len(const struct scan *scan)
+{
+	return (size_t)(scan->end - scan->at);
+}
+
+bool scan_is(struct scan text, const char *word); /* case-blind */
+
+/* A number of at most 32 bits. */
+bool scan_number(struct scan text, uint32_t *number);
+
+/* A copy cut to `size` octets with its NUL. */
+void scan_keep(char *into, size_t size, struct scan text);
+
+void check_put(struct check *, const char *octets, size_t len);
+void check_put_text(struct check *, const char *text);
+void check_put_scan(struct check *, struct scan);
+
+/* Makes `out` as long as it was before something was put. */
+void check_take_back(struct check *, size_t len);
+
+/* A list of flags in parentheses: puts those of them that are in `known`, which ends in NULL; libetpan
+ * takes some flag for another that only begins like it. Returns their number; -1: it is no list. */
+int check_flags(struct check *, struct scan *, const char *const *known);
+
+/* Puts " NAME" for each capability that is a plain atom; false if none is. */
+bool check_capabilities(struct check *, struct scan list);
+
+/* Notes the broken rule, for the log with the line that broke it. */
+enum check_next check_refuse(struct check *, const char *rule);
+
+enum wire_outcome check_outcome(struct scan word);
+
+/* `scan` stands behind "* OK" and the like, at a tag, behind "+". */
+enum check_next check_status(struct check *, enum wire_outcome, struct scan);
+enum check_next check_tagged(struct check *, struct scan);
+enum check_next check_continuation(struct check *, struct scan text);
+
+/* `scan` stands behind "* n FETCH"; then, in later fragments, at their begin. */
+enum check_next check_fetch(struct check *, struct scan *, uint32_t number);
+enum check_next check_fetch_on(struct check *, struct scan *);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_check_status.c - the doorman's grammar of status replies: greeting, untagged, tagged, "+".
+ *
+ * Their words are kept for us; libetpan gets ".", and of the response codes those that it can bear.
+ */
+#include "upstream/imap_check.h"
+
+#include <string.h>
+
+/* Puts "[CODE ...] " if it is one that libetpan shall know; false, with nothing put, otherwise. */
+static bool put_code(struct check *check, struct scan code, struct scan args, bool is_tagged)
+{
+	static const char *const bare[] = {"READ-ONLY", "READ-WRITE", "TRYCREATE"};
+	static const char *const numbered[] = {"UIDNEXT", "UIDVALIDITY", "UNSEEN"};
+	static const char *const flags[] = {"\\Seen",  "\\Deleted", "\\Answered", "\\Flagged",
+					    "\\Draft", "\\*",       NULL};
+	size_t before = buf_len(&check->out);
+	uint32_t number;
+	bool is_good = false;
+
+	check_put(check, "[", 1);
+	for (size_t i = 0; i < 3 && !is_good; i++)
+		if (scan_is(code, bare[i])) {
+			check_put_text(check, bare[i]);
+			is_good = is_tagged || i < 2;
+		} else if (scan_is(code, numbered[i]) && scan_number(args, &number) && number) {
+			check_put_text(check, numbered[i]);
+			check_put(check, " ", 1);
+			check_put_scan(check, args);
+			is_good = true;
+		}
+	if (scan_is(code, "PERMANENTFLAGS")) {
+		check_put_text(check, "PERMANENTFLAGS ");
+		is_good = check_flags(check, &args, flags) >= 0; /* "()": none can be stored */
+	} else if (scan_is(code, "CAPABILITY")) {
+		check_put_text(check, "CAPABILITY");
+		is_good = check_capabilities(check, args);
+	}
+	if (is_good)
+		check_put(check, "] ", 2);
+	else
+		check_take_back(check, before);
+	return is_good;
+}
+
+/* Where the response code that `scan` stands in ends: the "]" outside lists and quoted strings, or
+ * else the first one; NULL if there is none. */
+static const char *code_end(struct scan scan)
+{
+	const char *first = memchr(scan.at, ']', scan_len(&scan));
+	struct scan quoted;
+	unsigned depth = 0;
+
+	while (first && scan.at < scan.end) {
+		if (*scan.at == ']' && !depth)
+			return scan.at;
+		if (*scan.at == '"') {
+			if (!scan_quoted(&scan, &quoted))
+				break;
+			continue;
+		}
+		depth += *scan.at == '(';
+		depth -= *scan.at == ')' && depth;
+		scan.at++;
+	}
+	return first;
+}
+
+/* Reads "[CODE args] text" of a status reply. */
+static void read_status(struct scan scan, enum wire_outcome outcome, struct wire_status *status,
+			struct scan *code, struct scan *args)
+{
+	const char *end = NULL;
+
+	*status = (struct wire_status){.outcome = outcome};
+	*code = *args = (struct scan){scan.at, scan.at};
+	scan_blanks(&scan);
+	if (scan_len(&scan) && *scan.at == '[')
+		end = code_end((struct scan){scan.at + 1, scan.end});
+	if (end) {
+		*code = *args = (struct scan){scan.at + 1, end};
+		while (args->at < end && *args->at != ' ' && *args->at != '(')
+			args->at++;
+		code->end = args->at;
+		scan_blanks(args);
+		scan_keep(status->code, sizeof status->code, *code);
+		scan_keep(status->code_args, sizeof status->code_args, *args);
+		for (char *at = status->code; *at; at++)
+			if (*at >= 'a' && *at <= 'z')
+				*at = (char)(*at - 'a' + 'A');
+		scan.at = end + 1;
+		scan_blanks(&scan);
+	}
+	scan_keep(status->text, sizeof status->text, scan);
+}
+
+enum wire_outcome check_outcome(struct scan word)
+{
+	if (scan_is(word, "OK"))
+		return WIRE_OK;
+	if (scan_is(word, "NO"))
+		return WIRE_NO;
+	if (scan_is(word, "BAD"))
+		return WIRE_BAD;
+	if (scan_is(word, "BYE"))
+		return WIRE_BYE;
+	if (scan_is(word, "PREAUTH"))
+		return WIRE_PREAUTH;
+	return WIRE_NONE;
+}
+
+static void note(struct check *check, const struct wire_status *status)
+{
+	if (!strcmp(status->code, "ALERT"))
+		memcpy(check->alert, status->text, sizeof check->alert);
+	if (!check->log)
+		return;
+	if (!strcmp(status->code, "ALERT"))
+		LOG(check->log, LEVEL_WARN, "imap-alert", log_text("text", status->text));
+	else if (status->outcome == WIRE_NO || status->outcome == WIRE_BAD)
+		LOG(check->log, LEVEL_WARN, "imap-warning", log_text("code", status->code),
+		    log_text("text", status->text));
+	else if (status->outcome == WIRE_BYE)
+		LOG(check->log, LEVEL_NOTE, "imap-bye", log_text("code", status->code),
+		    log_text("text", status->text));
+}
+
+static enum check_next greeting(struct check *check, const struct wire_status *status,
+				struct scan code, struct scan args)
+{
+	if (status->outcome == WIRE_BYE)
+		return check_refuse(check, "the mail server does not want to talk");
+	if (status->outcome != WIRE_OK && status->outcome != WIRE_PREAUTH)
+		return check_refuse(check, "the mail server does not greet");
+	check->is_greeted = true;
+	check->status = *status;
+	check_put_text(check, status->outcome == WIRE_OK ? "* OK " : "* PREAUTH ");
+	/* Other codes crash libetpan here: it reads a greeting without a context. */
+	if (scan_is(code, "CAPABILITY"))
+		put_code(check, code, args, false);
+	check_put(check, ".\r\n", 3);
+	return CHECK_TURN;
+}
+
+enum check_next check_status(struct check *check, enum wire_outcome outcome, struct scan scan)
+{
+	struct wire_status status;
+	struct scan code, args;
+	size_t before = buf_len(&check->out);
+
+	read_status(scan, outcome, &status, &code, &args);
+	note(check, &status);
+	if (outcome == WIRE_BYE)
+		check->bye = status;
+	if (!check->is_greeted)
+		return greeting(check, &status, code, args);
+	if (outcome == WIRE_PREAUTH)
+		return check_refuse(check, "a second greeting");
+	if (outcome != WIRE_OK)
+		return CHECK_LINE;
+	check_put(check, "* OK ", 5);
+	if (put_code(check, code, args, false))
+		check_put(check, ".\r\n", 3);
+	else
+		check_take_back(check, before);
+	return CHECK_LINE;
+}
+
+enum check_next check_tagged(struct check *check, struct scan scan)
+{
+	struct wire_status status;
+	struct scan code, args, tag = scan;
+
+	while (scan.at < scan.end && *scan.at != ' ')
+		scan.at++;
+	tag.end = scan.at;
+	scan_blanks(&scan);
+	if (!check->tag[0] || scan_len(&tag) != strlen(check->tag) ||
+	    memcmp(tag.at, check->tag, scan_len(&tag)) != 0)
+		return check_refuse(check, "a reply to no command of ours");
+	struct scan word = scan;
+	while (scan.at < scan.end && *scan.at != ' ')
+		scan.at++;
+	word.end = scan.at;
+	enum wire_outcome outcome = check_outcome(word);
+	if (outcome != WIRE_OK && outcome != WIRE_NO && outcome != WIRE_BAD)
+		return check_refuse(check, "a tagged reply without a status");
+	read_status(scan, outcome, &status, &code, &args);
+	check->status = status;
+	if (!strcmp(status.code, "ALERT"))
+		note(check, &status);
+	check_put_text(check, check->tag);
+	check_put_text(check, outcome == WIRE_OK ? " OK " : outcome == WIRE_NO ? " NO " : " BAD ");
+	put_code(check, code, args, true);
+	check_put(check, ".\r\n", 3);
+	check->tag[0] = '\0';
+	check->body_max = 0;
+	check->kept = 0;
+	return CHECK_TURN;
+}
+
+enum check_next check_continuation(struct check *check, struct scan text)
+{
+	static const char base64[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				     "0123456789+/=";
+
+	if (!check->is_greeted)
+		return check_refuse(check, "the mail server does not greet");
+	scan_blanks(&text);
+	bool is_base64 = scan_len(&text) && scan_len(&text) % 4 == 0;
+	for (const char *at = text.at; is_base64 && at < text.end; at++)
+		is_base64 = *at && strchr(base64, *at);
+	check_put(check, "+ ", 2);
+	if (is_base64)
+		check_put_scan(check, text);
+	else
+		check_put(check, ".", 1);
+	check_put(check, "\r\n", 2);
+	return CHECK_TURN;
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_client.c - one connection to an IMAP server: commands over it, and its end. How it is made
+ * stands in imap_login.c. */
+#include "upstream/imap_client.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/buf.h"
+#include "proxy/base/mem.h"
+#include "proxy/base/text.h"
+#include "upstream/imap_login.h"
+
+enum {
+	COMMAND_OCTETS = 8000,
+	KEPT_OCTETS = 512, /* a reply buffer of libetpan's larger than this is given back */
+};
+
+/* H-03, in milliseconds. `wait` bounds a single wait: progress; `total` the phase, 0: no bound. */
+static const struct {
+	uint64_t wait, total;
+} deadlines[] = {
+	[PHASE_CONNECT] = {10000, 10000},  [PHASE_TLS] = {10000, 10000},
+	[PHASE_GREETING] = {10000, 10000}, [PHASE_LOGIN] = {30000, 30000},
+	[PHASE_SELECT] = {60000, 60000},   [PHASE_LIST] = {120000, 0},
+	[PHASE_BODY] = {60000, 0},         [PHASE_UPDATE] = {60000, 0},
+	[PHASE_LEAVE] = {1000, 1000},
+};
+
+uint64_t imap_until(const struct env *env, enum imap_phase phase, uint64_t until_ms)
+{
+	uint64_t until = env->ops->now(env) + deadlines[phase].total;
+
+	if (!deadlines[phase].total)
+		return until_ms;
+	return until_ms && until_ms < until ? until_ms : until;
+}
+
+uint64_t imap_wait(enum imap_phase phase)
+{
+	return deadlines[phase].wait;
+}
+
+void imap_limit(struct imap_client *client, enum imap_phase phase)
+{
+	imap_wire_limit(client->wire, deadlines[phase].wait,
+			imap_until(client->env, phase, client->until_ms));
+}
+
+void imap_client_kill(struct imap_client *client)
+{
+	if (client->wire)
+		imap_wire_kill(client->wire);
+}
+
+struct err imap_lost(const struct imap_client *client, int code)
+{
+	struct err err = client->wire
+				 ? imap_wire_error(client->wire)
+				 : ERR(ERR_UPSTREAM, ENOTCONN, "no connection to the mail server");
+
+	if (!err.kind)
+		err = ERR(ERR_UPSTREAM, 0, "the mail server's reply makes no sense");
+	if (!err.code)
+		err.code = code;
+	return err;
+}
+
+static struct err send_text(struct imap_client *client, int *tag, const char *format, va_list ap)
+{
+	struct buf line;
+	struct err err = OK;
+
+	if (!imap_client_is_alive(client))
+		return imap_lost(client, ENOTCONN);
+	buf_init(&line, COMMAND_OCTETS);
+	if (!buf_vprintf(&line, format, ap) || !buf_put(&line, "\r\n", 2))
+		err = ERR(ERR_UPSTREAM, E2BIG, "a command to the mail server is too long");
+	else if (mailimap_send_current_tag(client->im) != MAILIMAP_NO_ERROR ||
+		 mailstream_write(client->im->imap_stream, buf_data(&line), buf_len(&line)) == -1) {
+		imap_client_kill(client);
+		err = imap_lost(client, EIO);
+	}
+	*tag = client->im->imap_tag;
+	buf_wipe(&line);
+	return err;
+}
+
+struct err imap_send(struct imap_client *client, int *tag, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	struct err err = send_text(client, tag, format, ap);
+	va_end(ap);
+	return err;
+}
+
+struct err imap_await(struct imap_client *client, enum imap_phase phase, int tag)
+{
+	char text[16];
+
+	if (!imap_client_is_alive(client))
+		return imap_lost(client, ENOTCONN);
+	snprintf(text, sizeof text, "%d", tag);
+	imap_limit(client, phase);
+	imap_wire_expect_tag(client->wire, text);
+	int r = mailstream_flush(client->im->imap_stream);
+	/* libetpan leaves what was sent in its buffer: it may have been a password (B-22). */
+	mem_wipe(client->im->imap_stream->write_buffer, client->im->imap_stream->buffer_max_size);
+	if (r == -1 || !mailimap_read_line(client->im)) {
+		imap_client_kill(client);
+		return imap_lost(client, EIO);
+	}
+	return OK;
+}
+
+struct err imap_parse(struct imap_client *client, int tag)
+{
+	mailimap *im = client->im;
+	struct mailimap_response *response = NULL;
+	int newest = im->imap_tag;
+
+	im->imap_tag = tag; /* libetpan compares with it, and later commands may be under way */
+	int r = mailimap_parse_response(im, &response);
+	im->imap_tag = newest;
+	if (r == MAILIMAP_NO_ERROR) {
+		mailimap_response_free(response);
+		return OK;
+	}
+	/* A BAD is an answer like another. Anything else has lost the beat. */
+	if (r == MAILIMAP_ERROR_PROTOCOL && imap_client_is_alive(client) &&
+	    imap_was(client, WIRE_BAD))
+		return OK;
+	imap_client_kill(client);
+	return imap_lost(client, r);
+}
+
+struct err imap_receive(struct imap_client *client, enum imap_phase phase, int tag)
+{
+	TRY(imap_await(client, phase, tag));
+	return imap_parse(client, tag);
+}
+
+struct err imap_command(struct imap_client *client, enum imap_phase phase, const char *format, ...)
+{
+	va_list ap;
+	int tag;
+
+	va_start(ap, format);
+	struct err err = send_text(client, &tag, format, ap);
+	va_end(ap);
+	if (!err.kind)
+		err = imap_receive(client, phase, tag);
+	if (!err.kind)
+		err = imap_outcome(client, phase);
+	return err;
+}
+
+/* Table 1: what a response code says, when the login is answered with it and later. CREDENTIAL and
+ * BARE are resolved below. */
+enum meaning { BARE, CREDENTIAL, TEMPORARY, PERMANENT, IN_USE };
+static const struct {
+	const char *code;
+	enum meaning meaning;
+} codes[] = {
+	{"AUTHENTICATIONFAILED", CREDENTIAL},
+	{"AUTHORIZATIONFAILED", CREDENTIAL},
+	{"EXPIRED", CREDENTIAL},
+	{"PRIVACYREQUIRED", PERMANENT},
+	{"UNAVAILABLE", TEMPORARY},
+	{"SERVERBUG", TEMPORARY},
+	{"CORRUPTION", TEMPORARY},
+	{"LIMIT", TEMPORARY},
+	{"THROTTLED", TEMPORARY},
+	{"OVERQUOTA", TEMPORARY},
+	{"EXPUNGEISSUED", TEMPORARY},
+	{"INUSE", IN_USE},
+	{"CONTACTADMIN", PERMANENT},
+	{"NOPERM", PERMANENT},
+	{"NONEXISTENT", PERMANENT},
+	{"CANNOT", PERMANENT},
+	{"CLIENTBUG", PERMANENT},
+	{"REFERRAL", PERMANENT}, /* never followed (B-25) */
+};
+
+/* Words by which a bare NO tells of a state that will pass (B-06). */
+static const char *const passing[] = {
+	"temporar",  "unavailable", "try again", "try later",      "too many",         "timeout",
+	"timed out", "overload",    "throttl",   "internal error", "connection limit",
+};
+
+static bool text_holds(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (; strlen(text) >= len; text++)
+		if (text_same_n(text, len, word, len))
+			return true;
+	return false;
+}
+
+static enum meaning meaning_of(const struct wire_status *status)
+{
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+		if (text_same(status->code, codes[i].code))
+			return codes[i].meaning;
+	if (status->outcome == WIRE_BAD)
+		return PERMANENT;
+	for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
+		if (text_holds(status->text, passing[i]))
+			return TEMPORARY;
+	return BARE;
+}
+
+struct err imap_outcome(const struct imap_client *client, enum imap_phase phase)
+{
+	const struct wire_status *status = imap_wire_status(client->wire);
+
+	if (status->outcome == WIRE_OK)
+		return OK;
+	LOG(client->log, LEVEL_NOTE, "imap-refused", log_number("phase", phase),
+	    log_text("reply", status->outcome == WIRE_BAD ? "BAD" : "NO"),
+	    log_text("code", status->code), log_text("text", status->text));
+	switch (meaning_of(status)) {
+	case CREDENTIAL:
+		if (phase == PHASE_LOGIN && !client->is_stored)
+			return ERR(ERR_LOGIN, 0, "the mail server refused the login");
+		return ERR(ERR_POLICY, 0, "the mail server refused the login");
+	case BARE:
+		if (phase != PHASE_LOGIN)
+			return ERR(ERR_UPSTREAM, 0, "the mail server could not do it");
+		if (!client->is_stored)
+			return ERR(ERR_LOGIN, 0, "the mail server refused the login");
+		return ERR(ERR_POLICY, 0, "the mail server refused the login");
+	case IN_USE:
+		if (phase == PHASE_LOGIN || phase == PHASE_SELECT)
+			return ERR(ERR_IN_USE, 0, "the mailbox is in use");
+		return ERR(ERR_UPSTREAM, 0, "the mailbox is in use");
+	case PERMANENT:
+		return ERR(ERR_POLICY, 0, "the mail server does not permit it");
+	case TEMPORARY:
+		break;
+	}
+	return ERR(ERR_UPSTREAM, 0, "the mail server is not available");
+}
+
+static void free_flags(struct mailimap_selection_info *info)
+{
+	clist *flags = info->sel_perm_flags;
+
+	if (info->sel_flags)
+		mailimap_flag_list_free(info->sel_flags);
+	info->sel_flags = NULL;
+	for (clistiter *at = flags ? clist_begin(flags) : NULL; at; at = clist_next(at))
+		mailimap_flag_perm_free(clist_content(at));
+	if (flags)
+		clist_free(flags);
+	info->sel_perm_flags = NULL;
+}
+
+void imap_client_trim(struct imap_client *client)
+{
+	mailimap *im = client->im;
+
+	if (!im)
+		return;
+	if (im->imap_response_info)
+		mailimap_response_info_free(im->imap_response_info);
+	im->imap_response_info = NULL;
+	if (im->imap_selection_info)
+		free_flags(im->imap_selection_info);
+	if (im->imap_stream_buffer->allocated_len <= KEPT_OCTETS)
+		return;
+	MMAPString *empty = mmap_string_new("");
+	if (!empty)
+		return;
+	mmap_string_free(im->imap_stream_buffer);
+	im->imap_stream_buffer = empty;
+}
+
+void imap_client_close(struct imap_client *client)
+{
+	if (imap_client_is_alive(client) && client->im && client->im->imap_stream) {
+		imap_limit(client, PHASE_LEAVE);
+		if (mailimap_send_current_tag(client->im) == MAILIMAP_NO_ERROR &&
+		    mailstream_write(client->im->imap_stream, "LOGOUT\r\n", 8) == 8)
+			(void)mailstream_flush(client->im->imap_stream);
+	}
+	imap_client_kill(client);
+	if (client->im)
+		mailimap_free(client->im);
+	imap_wire_free(client->wire);
+	client->im = NULL;
+	client->wire = NULL;
+	client->caps = 0;
+}
+
+static void item_flags(struct imap_item *item, const struct mailimap_msg_att_dynamic *dynamic)
+{
+	item->has_flags = true;
+	if (!dynamic || !dynamic->att_list)
+		return;
+	for (clistiter *at = clist_begin(dynamic->att_list); at; at = clist_next(at)) {
+		const struct mailimap_flag_fetch *flag = clist_content(at);
+		if (flag->fl_type == MAILIMAP_FLAG_FETCH_OTHER && flag->fl_flag &&
+		    flag->fl_flag->fl_type == MAILIMAP_FLAG_DELETED)
+			item->is_deleted = true;
+	}
+}
+
+static void item_static(struct imap_item *item, const struct mailimap_msg_att_static *data)
+{
+	const struct mailimap_msg_att_body_section *section;
+
+	switch (data->att_type) {
+	case MAILIMAP_MSG_ATT_UID:
+		item->has_uid = true;
+		item->uid = data->att_data.att_uid;
+		break;
+	case MAILIMAP_MSG_ATT_RFC822_SIZE:
+		item->octets = data->att_data.att_rfc822_size;
+		item->has_octets = item->octets != 0;
+		break;
+	case MAILIMAP_MSG_ATT_RFC822:
+		item->has_body = true;
+		item->is_nil = !data->att_data.att_rfc822.att_content;
+		break;
+	case MAILIMAP_MSG_ATT_BODY_SECTION:
+		section = data->att_data.att_body_section;
+		if (section && (!section->sec_section || !section->sec_section->sec_spec)) {
+			item->has_body = true;
+			item->is_nil = !section->sec_body_part;
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+struct imap_item imap_item_of(const struct mailimap_msg_att *att)
+{
+	struct imap_item item = {.number = att->att_number};
+
+	for (clistiter *at = att->att_list ? clist_begin(att->att_list) : NULL; at;
+	     at = clist_next(at)) {
+		const struct mailimap_msg_att_item *part = clist_content(at);
+		if (part->att_type == MAILIMAP_MSG_ATT_ITEM_DYNAMIC)
+			item_flags(&item, part->att_data.att_dyn);
+		else if (part->att_type == MAILIMAP_MSG_ATT_ITEM_STATIC &&
+			 part->att_data.att_static)
+			item_static(&item, part->att_data.att_static);
+	}
+	return item;
+}

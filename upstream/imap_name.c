@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_name.c - how names, strings and sets of UIDs are written for an IMAP server. */
+#include "upstream/imap_name.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+bool imap_is_quotable(const char *text)
+{
+	for (const unsigned char *at = (const unsigned char *)text; *at; at++)
+		if (*at < 0x20 || *at > 0x7E)
+			return false;
+	return true;
+}
+
+bool imap_has_line_end(const char *text)
+{
+	return strpbrk(text, "\r\n") != NULL;
+}
+
+bool imap_quote(struct buf *out, const char *text)
+{
+	if (!imap_is_quotable(text) || !buf_put(out, "\"", 1))
+		return false;
+	for (; *text; text++) {
+		if ((*text == '"' || *text == '\\') && !buf_put(out, "\\", 1))
+			return false;
+		if (!buf_put(out, text, 1))
+			return false;
+	}
+	return buf_put(out, "\"", 1);
+}
+
+/* Reads one character, strictly: no overlong form, no surrogate, nothing above U+10FFFF. Returns
+ * how many octets it took, 0 if it is none. */
+static size_t utf8_get(const unsigned char *at, uint32_t *out)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t len = at[0] < 0x80   ? 1
+		     : at[0] < 0xC0 ? 0
+		     : at[0] < 0xE0 ? 2
+		     : at[0] < 0xF0 ? 3
+		     : at[0] < 0xF8 ? 4
+				    : 0;
+
+	if (len < 2) {
+		*out = at[0];
+		return len;
+	}
+	uint32_t value = at[0] & (0x7Fu >> len);
+	for (size_t i = 1; i < len; i++) {
+		if ((at[i] & 0xC0) != 0x80)
+			return 0;
+		value = value << 6 | (at[i] & 0x3Fu);
+	}
+	if (value < least[len] || value > 0x10FFFF || (value >= 0xD800 && value < 0xE000))
+		return 0;
+	*out = value;
+	return len;
+}
+
+/* The run of base64 inside a name: bits that wait for six of them to be there. */
+struct run {
+	bool is_open;
+	uint32_t bits;
+	unsigned count;
+};
+
+static bool run_put(struct buf *out, struct run *run, uint32_t unit)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+
+	if (!run->is_open && !buf_put(out, "&", 1))
+		return false;
+	run->is_open = true;
+	run->bits = run->bits << 16 | unit;
+	run->count += 16;
+	while (run->count >= 6) {
+		run->count -= 6;
+		if (!buf_put(out, &digits[run->bits >> run->count & 63], 1))
+			return false;
+	}
+	return true;
+}
+
+static bool run_end(struct buf *out, struct run *run)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+	bool is_good = true;
+
+	if (!run->is_open)
+		return true;
+	if (run->count)
+		is_good = buf_put(out, &digits[run->bits << (6 - run->count) & 63], 1);
+	*run = (struct run){0};
+	return is_good && buf_put(out, "-", 1);
+}
+
+/* A character that stands for itself, outside a run. */
+static bool put_plain(struct buf *out, char c, char delimiter)
+{
+	if (c == '&')
+		return buf_put(out, "&-", 2);
+	if (c == '/' && delimiter)
+		return buf_put(out, &delimiter, 1);
+	return buf_put(out, &c, 1);
+}
+
+bool imap_name_encode(struct buf *out, const char *name, char delimiter)
+{
+	const unsigned char *at = (const unsigned char *)name;
+	struct run run = {0};
+
+	while (*at) {
+		uint32_t value;
+		size_t len = utf8_get(at, &value);
+		bool is_good =
+			len && value >= 0x20 && value != 0x7F && !(value >= 0x80 && value < 0xA0);
+		if (!is_good)
+			return false;
+		at += len;
+		if (value < 0x7F)
+			is_good = run_end(out, &run) && put_plain(out, (char)value, delimiter);
+		else if (value < 0x10000)
+			is_good = run_put(out, &run, value);
+		else
+			is_good = run_put(out, &run, 0xD800 + ((value - 0x10000) >> 10)) &&
+				  run_put(out, &run, 0xDC00 + ((value - 0x10000) & 0x3FF));
+		if (!is_good)
+			return false;
+	}
+	return run_end(out, &run);
+}
+
+/* Whether some other message has a UID between `from` and `to`, both excluded. */
+static bool is_other_between(const struct uid_set *set, uint32_t from, uint32_t to)
+{
+	size_t low = 0, high = set->others_len;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (set->others[middle] <= from)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < set->others_len && set->others[low] < to;
+}
+
+/* The index behind the last message of the range that begins at `first`. */
+static size_t range_end(const struct uid_set *set, size_t first, size_t most)
+{
+	const struct message *messages = set->maildrop->messages;
+	size_t end = first + 1;
+
+	while (end < set->maildrop->total && end - first < most && set->is_chosen(&messages[end]) &&
+	       messages[end].uid > messages[end - 1].uid &&
+	       !is_other_between(set, messages[end - 1].uid, messages[end].uid))
+		end++;
+	return end;
+}
+
+size_t uid_set_next(struct uid_set *set, char out[UID_SET_OCTETS + 1])
+{
+	const struct message *messages = set->maildrop->messages;
+	size_t len = 0, count = 0;
+
+	out[0] = '\0';
+	while (set->at < set->maildrop->total && count < UID_SET_MESSAGES) {
+		char range[32];
+		if (!set->is_chosen(&messages[set->at])) {
+			set->at++;
+			continue;
+		}
+		size_t end = range_end(set, set->at, UID_SET_MESSAGES - count);
+		const char *comma = len ? "," : "";
+		int made = end - set->at == 1
+				   ? snprintf(range, sizeof range, "%s%u", comma,
+					      messages[set->at].uid)
+				   : snprintf(range, sizeof range, "%s%u:%u", comma,
+					      messages[set->at].uid, messages[end - 1].uid);
+		assert(made > 0 && (size_t)made < sizeof range);
+		if (len + (size_t)made > UID_SET_OCTETS)
+			break;
+		memcpy(out + len, range, (size_t)made + 1);
+		len += (size_t)made;
+		count += end - set->at;
+		set->at = end;
+	}
+	return count;
+}

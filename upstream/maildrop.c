@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* maildrop.c - the snapshot of one session.
+ *
+ * A store mostly lists in ascending order, so the order is checked while messages are added and
+ * only a shuffled listing is sorted. Names are kept apart from the messages, one after the other in
+ * one buffer: a million messages without names cost 24 MB and nothing else.
+ */
+#include "upstream/maildrop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/text.h"
+
+enum {
+	FIRST_ROOM = 64,            /* messages */
+	PREFIX_MAX = UIDL_MAX - 11, /* a dot and ten digits follow */
+	NAMES_MAX = (UIDL_MAX + 1) * MAILDROP_MESSAGES + 1,
+};
+
+void maildrop_init(struct maildrop *drop)
+{
+	*drop = (struct maildrop){.messages = NULL};
+	buf_init(&drop->names, NAMES_MAX);
+}
+
+void maildrop_fini(struct maildrop *drop)
+{
+	free(drop->messages);
+	buf_fini(&drop->names);
+	maildrop_init(drop);
+}
+
+/* Octets that a UIDL may consist of (RFC 1939 section 7). */
+static bool is_uidl(const char *text, size_t min, size_t max)
+{
+	size_t len = 0;
+
+	for (; text[len]; len++)
+		if (len == max || text[len] < 0x21 || text[len] > 0x7e)
+			return false;
+	return len >= min;
+}
+
+static bool grow(struct maildrop *drop)
+{
+	size_t room = drop->room ? drop->room * 2 : FIRST_ROOM;
+	struct message *messages = reallocarray(drop->messages, room, sizeof *messages);
+
+	if (!messages)
+		return false;
+	drop->messages = messages;
+	drop->room = room;
+	return true;
+}
+
+static bool add_name(struct buf *names, const char *name, uint32_t *offset)
+{
+	if (!buf_len(names) && !buf_put(names, "", 1))
+		return false;
+	*offset = (uint32_t)buf_len(names);
+	return buf_put(names, name, strlen(name) + 1);
+}
+
+struct err maildrop_add(struct maildrop *drop, uint32_t uid, uint64_t octets, const char *name,
+			unsigned marks)
+{
+	uint32_t offset = 0;
+
+	if (drop->total >= MAILDROP_MESSAGES)
+		return ERR(ERR_UPSTREAM, E2BIG, "too many messages");
+	if (name && !is_uidl(name, 1, UIDL_MAX))
+		return ERR(ERR_UPSTREAM, EILSEQ, "a message has a name that cannot be told");
+	if (drop->total == drop->room && !grow(drop))
+		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+	if (name && !add_name(&drop->names, name, &offset))
+		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+	drop->messages[drop->total++] = (struct message){
+		.octets = octets, .uid = uid, .name = offset, .marks = (uint8_t)marks};
+	return OK;
+}
+
+static int by_uid(const void *a, const void *b)
+{
+	const struct message *p = a, *q = b;
+
+	return (p->uid > q->uid) - (p->uid < q->uid);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool is_ascending(const struct maildrop *drop)
+{
+	for (size_t i = 1; i < drop->total; i++)
+		if (drop->messages[i - 1].uid >= drop->messages[i].uid)
+			return false;
+	return true;
+}
+
+/* Whether `name` is what a message without a name is called. */
+static bool is_taken(const struct maildrop *drop, const char *name)
+{
+	size_t len = strlen(drop->prefix);
+	struct message key = {.uid = 0};
+	char uidl[UIDL_MAX + 1];
+	uint64_t uid;
+
+	if (strncmp(name, drop->prefix, len) || name[len] != '.' ||
+	    !text_number(name + len + 1, strlen(name + len + 1), UINT32_MAX, &uid))
+		return false;
+	key.uid = (uint32_t)uid;
+	const struct message *msg = bsearch(&key, drop->messages, drop->total, sizeof key, by_uid);
+	if (!msg || msg->name)
+		return false;
+	maildrop_uidl(drop, msg, uidl); /* "007" is not "7" */
+	return !strcmp(uidl, name);
+}
+
+static struct err check_names(const struct maildrop *drop)
+{
+	struct err err = OK;
+	size_t count = 0;
+
+	if (!buf_len(&drop->names))
+		return OK;
+	const char **names = reallocarray(NULL, drop->total, sizeof *names);
+	if (!names)
+		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+	for (size_t i = 0; i < drop->total; i++)
+		if (drop->messages[i].name)
+			names[count++] = maildrop_name(drop, &drop->messages[i]);
+	qsort(names, count, sizeof *names, by_text);
+	for (size_t i = 0; i < count && !err.kind; i++)
+		if ((i && !strcmp(names[i - 1], names[i])) || is_taken(drop, names[i]))
+			err = ERR(ERR_UPSTREAM, EEXIST, "two messages have the same name");
+	free(names);
+	return err;
+}
+
+static struct err sum_up(struct maildrop *drop)
+{
+	bool needs_prefix = false;
+
+	drop->count = drop->marked = 0;
+	drop->octets = 0;
+	uint64_t all = 0;
+	for (size_t i = 0; i < drop->total; i++) {
+		const struct message *msg = &drop->messages[i];
+		needs_prefix |= !msg->name;
+		if (__builtin_add_overflow(all, msg->octets, &all))
+			return ERR(ERR_UPSTREAM, EOVERFLOW, "sizes beyond all bounds");
+		if (message_is_deleted(msg)) {
+			drop->marked++;
+		} else {
+			drop->count++;
+			drop->octets += msg->octets;
+		}
+	}
+	if (needs_prefix && !is_uidl(drop->prefix, 1, PREFIX_MAX))
+		return ERR(ERR_UPSTREAM, EINVAL, "the mailbox has no identity");
+	return OK;
+}
+
+struct err maildrop_seal(struct maildrop *drop)
+{
+	if (!is_ascending(drop)) {
+		qsort(drop->messages, drop->total, sizeof *drop->messages, by_uid);
+		if (!is_ascending(drop))
+			return ERR(ERR_UPSTREAM, EEXIST, "two messages have the same number");
+	}
+	TRY(sum_up(drop));
+	return check_names(drop);
+}
+
+struct message *maildrop_get(const struct maildrop *drop, uint64_t number)
+{
+	if (number < 1 || number > drop->total)
+		return NULL;
+	struct message *msg = &drop->messages[number - 1];
+	return message_is_deleted(msg) ? NULL : msg;
+}
+
+const char *maildrop_name(const struct maildrop *drop, const struct message *msg)
+{
+	return msg->name ? buf_data(&drop->names) + msg->name : NULL;
+}
+
+void maildrop_uidl(const struct maildrop *drop, const struct message *msg, char out[UIDL_MAX + 1])
+{
+	if (msg->name)
+		snprintf(out, UIDL_MAX + 1, "%s", maildrop_name(drop, msg));
+	else
+		snprintf(out, UIDL_MAX + 1, "%.*s.%" PRIu32, PREFIX_MAX, drop->prefix, msg->uid);
+}
+
+void maildrop_delete(struct maildrop *drop, struct message *msg)
+{
+	assert(!message_is_deleted(msg));
+	msg->marks |= MARK_DELETED;
+	drop->count--;
+	drop->octets -= msg->octets;
+	drop->marked++;
+}
+
+void maildrop_reset(struct maildrop *drop)
+{
+	for (size_t i = 0; i < drop->total; i++) {
+		struct message *msg = &drop->messages[i];
+		if (message_is_deleted(msg)) {
+			drop->count++;
+			drop->octets += msg->octets;
+			drop->marked--;
+		}
+		msg->marks &= (uint8_t) ~(MARK_DELETED | MARK_RETRIEVED);
+	}
+}
