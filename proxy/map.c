@@ -49,7 +49,8 @@ static const struct attribute attributes[MAP_ATTRIBUTES] = {
 int map_attribute_find(const char *name, size_t len)
 {
 	for (int i = 0; i < MAP_ATTRIBUTES; i++)
-		if (!strncmp(attributes[i].name, name, len) && !attributes[i].name[len])
+		if (len && *attributes[i].name == *name && strlen(attributes[i].name) == len &&
+		    !memcmp(attributes[i].name, name, len))
 			return i;
 	return -1;
 }
@@ -220,21 +221,23 @@ static uint64_t hash(enum map_kind kind, const char *key, size_t len)
 }
 
 /* The slot where such a key is, or the free one where it would be put. */
-static size_t slot_of(const struct map *map, enum map_kind kind, const char *key, size_t len)
+static struct map_slot *slot_of(const struct map *map, enum map_kind kind, const char *key,
+				size_t len, uint64_t hashed)
 {
-	size_t slot = (size_t)hash(kind, key, len) & (map->slot_count - 1);
+	size_t at = (size_t)hashed & (map->slot_count - 1);
 
-	for (; map->slots[slot]; slot = (slot + 1) & (map->slot_count - 1)) {
-		const struct map_entry *entry = &map->entries[map->slots[slot] - 1];
-		if (entry->kind == kind && text_same_n(entry->key, strlen(entry->key), key, len))
+	for (; map->slots[at].index; at = (at + 1) & (map->slot_count - 1)) {
+		const struct map_entry *entry = &map->entries[map->slots[at].index - 1];
+		if (map->slots[at].hash == hashed >> 32 && entry->kind == kind &&
+		    text_same_n(entry->key, strlen(entry->key), key, len))
 			break;
 	}
-	return slot;
+	return &map->slots[at];
 }
 
 uint32_t map_lookup(const struct map *map, enum map_kind kind, const char *key, size_t len)
 {
-	return map->slots[slot_of(map, kind, key, len)];
+	return slot_of(map, kind, key, len, hash(kind, key, len))->index;
 }
 
 static void fault_twice(const struct map *map, const struct map_entry *entry,
@@ -257,13 +260,15 @@ void map_index(struct map *map, struct faults *faults)
 	map->slots = mem_alloc(map->slot_count * sizeof *map->slots);
 	for (size_t i = 0; i < map->entry_count; i++) {
 		struct map_entry *entry = &map->entries[i];
-		size_t slot = slot_of(map, entry->kind, entry->key, strlen(entry->key));
-		if (map->slots[slot]) {
-			fault_twice(map, entry, &map->entries[map->slots[slot] - 1], faults);
+		size_t len = strlen(entry->key);
+		uint64_t hashed = hash(entry->kind, entry->key, len);
+		struct map_slot *slot = slot_of(map, entry->kind, entry->key, len, hashed);
+		if (slot->index) {
+			fault_twice(map, entry, &map->entries[slot->index - 1], faults);
 			entry->is_broken = true;
 			continue;
 		}
-		map->slots[slot] = (uint32_t)i + 1;
+		*slot = (struct map_slot){(uint32_t)i + 1, (uint32_t)(hashed >> 32)};
 		if (entry->kind == MAP_DEFAULTS)
 			map->defaults = (uint32_t)i + 1;
 		else if (entry->kind != MAP_PROFILE)

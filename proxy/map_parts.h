@@ -48,13 +48,18 @@ struct map_file {
 	size_t len;
 };
 
+struct map_slot {
+	uint32_t index; /* 1 + index of an entry, 0: free */
+	uint32_t hash;  /* the upper half: most other keys are told apart without a look at them */
+};
+
 struct map {
 	atomic_uint holders;
 	struct map_file *files; /* owned array */
 	size_t file_count;
 	struct map_entry *entries; /* owned array, in the order of the files */
 	size_t entry_count, entry_room;
-	uint32_t *slots; /* owned: 1 + index of an entry, 0: free; open addressing */
+	struct map_slot *slots; /* owned: open addressing */
 	size_t slot_count;
 	size_t name_count; /* entries that are neither profile nor defaults */
 	uint32_t defaults; /* 1 + index, 0: none */

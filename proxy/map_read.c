@@ -81,6 +81,11 @@ static bool is_control(char c)
 	return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
+static bool is_plain(char c)
+{
+	return (unsigned char)c > ' ' && c != 0x7f && c != '"' && c != '#';
+}
+
 /* Both copy a word to `to`, without a NUL, and stop behind it. NULL, or what is wrong. */
 static const char *copy_quoted(struct reader *reader)
 {
@@ -103,14 +108,19 @@ static const char *copy_quoted(struct reader *reader)
 
 static const char *copy_plain(struct reader *reader)
 {
-	for (; !is_word_end(reader, reader->at); reader->at++) {
-		if (is_control(*reader->at))
-			return "a control character";
-		if (*reader->at == '"' || *reader->at == '#')
-			return "what holds a \" or # must be quoted as a whole";
-		*reader->to++ = *reader->at;
-	}
-	return NULL;
+	/* The NUL behind the text ends the last word. */
+	size_t len = 0;
+
+	while (is_plain(reader->at[len]))
+		len++;
+	memmove(reader->to, reader->at, len);
+	reader->to += len;
+	reader->at += len;
+	if (is_word_end(reader, reader->at))
+		return NULL;
+	if (*reader->at == '"' || *reader->at == '#')
+		return "what holds a \" or # must be quoted as a whole";
+	return "a control character";
 }
 
 static const char *copy_word(struct reader *reader)
@@ -219,7 +229,8 @@ static bool read_pair(struct reader *reader, struct map_entry *entry, uint32_t *
 		FAULT(reader, line, "more than %d lines continue one entry", MAP_LINES_MAX);
 		return false;
 	}
-	reader->to += MAP_HEAD;
+	/* An unknown name may be too short to give room for a head; nothing of it is kept. */
+	reader->to += attribute == UNKNOWN ? 0 : MAP_HEAD;
 	const char *wrong = copy_word(reader);
 	bool is_known = attribute != UNKNOWN;
 	if (!wrong && is_known && *seen & UINT32_C(1) << attribute)

@@ -169,9 +169,9 @@ static bool finish(pid_t pid, uint64_t until_ms, int *status)
 	return ended == pid;
 }
 
-static struct err run(char *const argv[], struct notice *why, char **out)
+static struct err run(char *const argv[], unsigned limit_s, struct notice *why, char **out)
 {
-	uint64_t until_ms = now_ms() + SECRET_COMMAND_S * UINT64_C(1000);
+	uint64_t until_ms = now_ms() + limit_s * UINT64_C(1000);
 	char octets[2 * SECRET_MAX];
 	size_t len = 0;
 	int ends[2], status = 0;
@@ -193,7 +193,7 @@ static struct err run(char *const argv[], struct notice *why, char **out)
 	in_time = finish(pid, in_time ? until_ms : 0, &status) && in_time;
 	struct err err;
 	if (!in_time) {
-		WHY(why, "%s: not done after %d seconds", argv[0], SECRET_COMMAND_S);
+		WHY(why, "%s: not done after %u seconds", argv[0], limit_s);
 		err = ERR(ERR_UPSTREAM, ETIMEDOUT, "the stored password cannot be read");
 	} else if (!WIFEXITED(status) || WEXITSTATUS(status)) {
 		WHY(why, "%s: failed with status %d", argv[0],
@@ -206,13 +206,14 @@ static struct err run(char *const argv[], struct notice *why, char **out)
 	return err;
 }
 
-static struct err read_command(const char *command, struct notice *why, char **out)
+struct err secret_command(const char *command, unsigned limit_s, struct notice *why, char **out)
 {
 	char *argv[WORDS_MAX + 1], *words = text_dup(command);
 	struct err err = ERR(ERR_POLICY, 0, "the stored password cannot be read");
 
+	*out = NULL;
 	if (split(words, argv))
-		err = run(argv, why, out);
+		err = run(argv, limit_s, why, out);
 	else
 		WHY(why, "password_cmd= has more than %d words", WORDS_MAX);
 	free(words);
@@ -227,7 +228,7 @@ struct err secret_read(const struct map_target *target, struct notice *why, char
 	if (target->password_cred)
 		return read_credential(target->password_cred, why, out);
 	if (target->password_cmd)
-		return read_command(target->password_cmd, why, out);
+		return secret_command(target->password_cmd, SECRET_COMMAND_S, why, out);
 	if (target->password)
 		return first_line(target->password, strlen(target->password), "password=", why,
 				  out);

@@ -18,4 +18,8 @@ enum {
  * failure *out is NULL and `why` says what is wrong, for the log alone; never the secret. */
 struct err secret_read(const struct map_target *, struct notice *why, char **out) MUST_USE;
 
+/* The last of these alone, with another limit than SECRET_COMMAND_S. */
+struct err secret_command(const char *command, unsigned limit_s, struct notice *why,
+			  char **out) MUST_USE;
+
 #endif

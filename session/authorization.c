@@ -228,7 +228,6 @@ struct err authorization_enter(struct session *session, const struct credential 
 		return err;
 	}
 	session->state = TRANSACTION;
-	session->strikes = 0;
 	LOG(&session->log, LEVEL_NOTE, "login", log_text("user", claim->name),
 	    log_number("messages", session->drop.count), log_number("octets", session->drop.octets),
 	    log_number("ms", env->ops->now(env) - begin_ms));

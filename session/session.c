@@ -48,11 +48,9 @@ void session_check(const struct session *session)
 		assert(session->account && session->upstream && session->lock);
 		assert(drop->count + drop->marked == drop->total);
 		break;
-	case CLOSED:
-		break;
 	default:
 		/* UPDATE begins and ends inside QUIT. */
-		assert(!"a state between two commands");
+		assert(session->state == CLOSED);
 	}
 }
 

@@ -7,6 +7,7 @@ FAKE_STORE = tests/fake/memory.c tests/fake/memory.h tests/fake/fault.c tests/fa
 TRANSCRIPT = tests/transcript/script.c tests/transcript/script.h tests/transcript/stage.c tests/transcript/stage.h \
 	tests/transcript/referee.c tests/transcript/referee.h $(NORMAL)
 NORMAL = tests/transcript/normal.c tests/transcript/normal.h
+FAKE_LOOP = tests/fake/loop.c tests/fake/loop.h
 FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
 
 BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_stream
@@ -73,7 +74,9 @@ tests_unit_t_fiber_LDADD = $(IO_LIBS) -lm
 tests_unit_t_fiber_ucontext_SOURCES = tests/unit/t_fiber.c proxy/io/fiber.c proxy/io/fiber_switch.c
 tests_unit_t_fiber_ucontext_CPPFLAGS = $(AM_CPPFLAGS) -DFIBER_UCONTEXT
 tests_unit_t_fiber_ucontext_LDADD = $(IO_LIBS) -lm
+tests_unit_t_tcp_SOURCES = tests/unit/t_tcp.c $(FAKE_LOOP)
 tests_unit_t_tcp_LDADD = $(IO_LIBS)
+tests_unit_t_tls_SOURCES = tests/unit/t_tls.c $(FAKE_LOOP)
 tests_unit_t_tls_LDADD = $(IO_LIBS)
 
 tests_unit_t_network_LDADD = $(ROOF_LIBS)
@@ -123,5 +126,4 @@ endif
 # Benchmarks, made by name: see tests/bench/README.
 BENCH_TOOLS = tests/bench/imapd tests/bench/hold
 EXTRA_PROGRAMS += $(BENCH_TOOLS)
-EXTRA_DIST += tests/bench/README tests/bench/run tests/bench/make_map.py
 CLEANFILES = $(BENCH_TOOLS)

@@ -7,10 +7,6 @@
  */
 #include "upstream/imap_check.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-
 void check_init(struct check *check, const struct log *log)
 {
 	*check = (struct check){.log = log};
@@ -159,19 +155,14 @@ static enum check_next list(struct check *check, const char *word, struct scan s
 static enum check_next numbered(struct check *check, struct scan digits, struct scan scan)
 {
 	struct scan word = scan_atom(&scan);
-	char text[32];
 	uint32_t number;
 
 	if (!scan_number(digits, &number))
 		return check_refuse(check, "a number has more than 32 bits");
 	if (scan_is(word, "FETCH"))
 		return number ? check_fetch(check, &scan, number) : dropped(check, scan);
-	if (scan_is(word, "EXISTS")) {
+	if (scan_is(word, "EXISTS"))
 		check->exists = number;
-		int len = snprintf(text, sizeof text, "* %" PRIu32 " EXISTS\r\n", number);
-		check_put(check, text, (size_t)len);
-		return CHECK_LINE;
-	}
 	if (scan_is(word, "EXPUNGE")) {
 		check->expunges++;
 		check->exists -= check->exists > 0;
@@ -255,8 +246,8 @@ enum check_next check_fragment(struct check *check, const char *line, size_t len
 		next = check_refuse(check, "a line holds a NUL");
 	else
 		next = read_fragment(check, scan);
-	if (next != CHECK_TURN && !check->number)
-		check->kept += buf_len(&check->out) - before;
+	if (!check->number && buf_len(&check->out) > before)
+		check->kept += buf_len(&check->out) - before + WIRE_KEPT_LINE;
 	if (check->kept > WIRE_KEPT)
 		next = check_refuse(check, "a reply does not end");
 	if (check->err.kind) {

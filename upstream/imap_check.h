@@ -9,9 +9,12 @@
 #ifndef POPGATE_IMAP_CHECK_H
 #define POPGATE_IMAP_CHECK_H
 
+#include <string.h>
+
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "proxy/base/text.h"
 #include "upstream/imap_wire.h"
 
 enum check_next {
@@ -51,6 +54,7 @@ struct check {
 	unsigned depth;      /* open parentheses of the FETCH item's value; 0: between items */
 	bool has_items;      /* its "* n FETCH (" is in `out` */
 	uint64_t kept;       /* octets put in `out` outside FETCH since the last tagged reply */
+	unsigned warnings;   /* untagged NO and the like since then */
 };
 
 void check_init(struct check *, const struct log *);
@@ -96,7 +100,11 @@ static inline size_t scan_len(const struct scan *scan)
 	return (size_t)(scan->end - scan->at);
 }
 
-bool scan_is(struct scan text, const char *word); /* case-blind */
+/* Case-blind. */
+static inline bool scan_is(struct scan text, const char *word)
+{
+	return text_same_n(text.at, scan_len(&text), word, strlen(word));
+}
 
 /* A number of at most 32 bits. */
 bool scan_number(struct scan text, uint32_t *number);
@@ -104,9 +112,22 @@ bool scan_number(struct scan text, uint32_t *number);
 /* A copy cut to `size` octets with its NUL. */
 void scan_keep(char *into, size_t size, struct scan text);
 
-void check_put(struct check *, const char *octets, size_t len);
+/* Appends to `out`; a failure is noted in `err`. */
+void check_put_slowly(struct check *, const char *octets, size_t len);
+static inline void check_put(struct check *check, const char *octets, size_t len)
+{
+	/* Some ten times a line, and nearly always there is room. */
+	if (len >= check->out.cap - check->out.to) {
+		check_put_slowly(check, octets, len);
+		return;
+	}
+	memcpy(check->out.store + check->out.to, octets, len);
+	check->out.to += len;
+}
+
 void check_put_text(struct check *, const char *text);
 void check_put_scan(struct check *, struct scan);
+void check_put_number(struct check *, uint64_t);
 
 /* Makes `out` as long as it was before something was put. */
 void check_take_back(struct check *, size_t len);

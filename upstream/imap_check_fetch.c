@@ -9,20 +9,16 @@
 #include "upstream/imap_check.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 
 static void begin_item(struct check *check)
 {
-	char head[40];
-
 	if (check->has_items) {
 		check_put(check, " ", 1);
 		return;
 	}
-	int len = snprintf(head, sizeof head, "* %" PRIu32 " FETCH (", check->number);
-	check_put(check, head, (size_t)len);
+	check_put(check, "* ", 2);
+	check_put_number(check, check->number);
+	check_put(check, " FETCH (", 8);
 	check->has_items = true;
 }
 
@@ -144,17 +140,17 @@ static enum check_next fetch_flags(struct check *check, struct scan *scan)
 
 static void begin_body(struct check *check)
 {
-	char label[80];
-
 	check->body.number = check->number;
-	int len = check->body.has_origin
-			  ? snprintf(label, sizeof label, "BODY[]<%" PRIu64 "> {%" PRIu64 "}\r\n",
-				     check->body.origin, check->body.octets)
-			  : snprintf(label, sizeof label, "BODY[] {%" PRIu64 "}\r\n",
-				     check->body.octets);
-
 	begin_item(check);
-	check_put(check, label, (size_t)len);
+	check_put(check, "BODY[]", 6);
+	if (check->body.has_origin) {
+		check_put(check, "<", 1);
+		check_put_number(check, check->body.origin);
+		check_put(check, ">", 1);
+	}
+	check_put(check, " {", 2);
+	check_put_number(check, check->body.octets);
+	check_put(check, "}\r\n", 3);
 	if (check->on_body)
 		check->on_body(check->arg, &check->body);
 }

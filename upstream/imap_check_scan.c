@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "proxy/base/text.h"
-
 enum { CAPABILITIES = 1000 }; /* most of them in a line: each costs libetpan some 100 octets */
 
 struct scan scan_atom(struct scan *scan)
@@ -57,11 +55,6 @@ bool scan_literal(struct scan *scan, uint64_t *octets)
 	return true;
 }
 
-bool scan_is(struct scan text, const char *word)
-{
-	return text_same_n(text.at, scan_len(&text), word, strlen(word));
-}
-
 bool scan_number(struct scan text, uint32_t *number)
 {
 	uint64_t value;
@@ -80,7 +73,7 @@ void scan_keep(char *into, size_t size, struct scan text)
 	into[len] = '\0';
 }
 
-void check_put(struct check *check, const char *octets, size_t len)
+void check_put_slowly(struct check *check, const char *octets, size_t len)
 {
 	if (!buf_put(&check->out, octets, len) && !check->err.kind)
 		check->err = ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
@@ -94,6 +87,18 @@ void check_put_text(struct check *check, const char *text)
 void check_put_scan(struct check *check, struct scan scan)
 {
 	check_put(check, scan.at, scan_len(&scan));
+}
+
+void check_put_number(struct check *check, uint64_t number)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	check_put(check, digits + at, sizeof digits - at);
 }
 
 void check_take_back(struct check *check, size_t len)

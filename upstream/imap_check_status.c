@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { WARNINGS = 8 }; /* most of them logged up to a tagged reply */
+
 /* Puts "[CODE ...] " if it is one that libetpan shall know; false, with nothing put, otherwise. */
 static bool put_code(struct check *check, struct scan code, struct scan args, bool is_tagged)
 {
@@ -113,7 +115,7 @@ static void note(struct check *check, const struct wire_status *status)
 {
 	if (!strcmp(status->code, "ALERT"))
 		memcpy(check->alert, status->text, sizeof check->alert);
-	if (!check->log)
+	if (!check->log || check->warnings++ >= WARNINGS)
 		return;
 	if (!strcmp(status->code, "ALERT"))
 		LOG(check->log, LEVEL_WARN, "imap-alert", log_text("text", status->text));
@@ -171,6 +173,8 @@ enum check_next check_tagged(struct check *check, struct scan scan)
 	struct wire_status status;
 	struct scan code, args, tag = scan;
 
+	if (!check->is_greeted)
+		return check_refuse(check, "the mail server does not greet");
 	while (scan.at < scan.end && *scan.at != ' ')
 		scan.at++;
 	tag.end = scan.at;
@@ -196,6 +200,7 @@ enum check_next check_tagged(struct check *check, struct scan scan)
 	check->tag[0] = '\0';
 	check->body_max = 0;
 	check->kept = 0;
+	check->warnings = 0;
 	return CHECK_TURN;
 }
 

@@ -122,6 +122,8 @@ static bool take_literal(struct imap_wire *wire)
 	if (wire->next == CHECK_QUOTE &&
 	    !check_name(&wire->check, buf_data(&wire->in), len, !wire->left))
 		die(wire, wire->check.err);
+	if (wire->next == CHECK_QUOTE)
+		wire->check.kept += len;
 	buf_drop(&wire->in, len);
 	count(wire, len);
 	if (!wire->left && !wire->is_dead)
@@ -197,7 +199,7 @@ static ssize_t low_read(mailstream_low *low, void *into, size_t max)
 
 	if (max > WIRE_READ)
 		max = WIRE_READ;
-	while (!got && !wire->is_dead) {
+	while (max && !got && !wire->is_dead) {
 		if (!buf_len(&wire->check.out))
 			work(wire);
 		if (wire->is_dead)
@@ -326,6 +328,8 @@ struct err imap_wire_secure(struct imap_wire *wire, const struct env *env,
 	stream_limit(wire->stream, wire->wait_ms, wire->until_ms);
 	wire->check.status = wire->check.bye = (struct wire_status){.outcome = WIRE_NONE};
 	wire->check.alert[0] = '\0';
+	wire->check.exists = wire->check.expunges = 0;
+	wire->check.has_vanished = false;
 	wire->has_spoken = false;
 	return OK;
 }

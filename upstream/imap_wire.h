@@ -12,11 +12,11 @@
  *	                                        flags and \*), READ-ONLY, READ-WRITE, CAPABILITY
  *	TAG OK|NO|BAD [CODE ...] .              the same codes and TRYCREATE
  *	+ base64 | + .
- *	* CAPABILITY ...    * n EXISTS    * SEARCH n ...
+ *	* CAPABILITY ...    * SEARCH n ...
  *	* LIST|LSUB (\flags) "/" "name"         names always quoted
  *	* n FETCH (UID u RFC822.SIZE s FLAGS (system flags) BODY[]<o> {n} ...)
  *
- * Everything else is dropped, literals included (H-10). RFC822.SIZE is 0 if the server's value was no
+ * Everything else is dropped, literals included (H-10): sel_exists and the like are never set. RFC822.SIZE is 0 if the server's value was no
  * number below 2^32 (N-14). RFC822 is called BODY[]; a quoted string becomes a literal, so that
  * libetpan's body handler is not called octet by octet. There is never an end of file, only an error.
  *
@@ -48,8 +48,9 @@ enum {
 	WIRE_NAME = 4096,     /* longest folder name, octets */
 	WIRE_READ = 16384, /* most octets handed to libetpan at once: bounds the stack it touches */
 	WIRE_REPLY = 128 << 20, /* most octets of lines and dropped literals up to a tagged reply */
-	WIRE_KEPT = 2 << 20,    /* most of these, as libetpan hears them, outside FETCH: it keeps
-				   them all until the tagged reply */
+	WIRE_KEPT = 2 << 20,    /* most octets that libetpan hears up to a tagged reply outside
+				   FETCH, each line counted WIRE_KEPT_LINE longer: it keeps all */
+	WIRE_KEPT_LINE = 64,
 };
 
 enum wire_outcome { WIRE_NONE, WIRE_OK, WIRE_NO, WIRE_BAD, WIRE_BYE, WIRE_PREAUTH };
@@ -123,8 +124,8 @@ const struct wire_status *imap_wire_status(const struct imap_wire *);
 const struct wire_status *imap_wire_bye(const struct imap_wire *);
 const char *imap_wire_alert(const struct imap_wire *);
 
-/* Untagged facts since birth: newest EXISTS less the EXPUNGEs after it, number of EXPUNGEs (libetpan does not hear of them),
- * whether VANISHED was seen. */
+/* Untagged facts since birth: newest EXISTS less the EXPUNGEs after it; number of EXPUNGEs (libetpan
+ * does not hear of them); whether VANISHED was seen. */
 uint32_t imap_wire_exists(const struct imap_wire *);
 uint32_t imap_wire_expunges(const struct imap_wire *);
 bool imap_wire_vanished(const struct imap_wire *);

@@ -2,7 +2,7 @@
 /* dial.c - a connection to a host: its addresses by libuv's pool, then several at once (RFC 8305).
  *
  * Families take turns, the resolver's first choice first. The next address is tried 250 ms after
- * the last, or at once when none is under way. The first that connects wins, the others are closed.
+ * the last, or at once when that has failed. The first that connects wins, the others are closed.
  * One limit covers it all. A lookup that outlives the limit cannot be stopped once a thread has it,
  * so it lives on its own and frees itself.
  *
@@ -20,8 +20,7 @@
 #include "proxy/io/tcp_own.h"
 
 enum {
-	STAGGER_MS = 250,  /* RFC 8305 section 5 */
-	ADDRESSES_MAX = 8, /* tried of one host */
+	STAGGER_MS = 250, /* RFC 8305 section 5 */
 	DIAL_IN_MAX = 64 * 1024,
 	DIAL_OUT_MAX = 16 * 1024,
 };
@@ -40,9 +39,8 @@ struct dial {
 	uv_timer_t timer;
 	bool is_timer_closed;
 	uint64_t until_ms;
-	struct sockaddr_storage addresses[ADDRESSES_MAX];
-	size_t count; /* of addresses */
-	struct attempt attempts[ADDRESSES_MAX];
+	struct tcp_addresses to;
+	struct attempt attempts[TCP_ADDRESSES_MAX];
 	size_t begun;  /* of attempts */
 	int last_code; /* why the last attempt failed */
 };
@@ -111,14 +109,15 @@ static void take_addresses(struct dial *dial, const struct addrinfo *found, int 
 
 	if (families[0] == AF_INET6)
 		families[1] = AF_INET;
-	for (int turn = 0; (next[0] || next[1]) && dial->count < ADDRESSES_MAX; turn = !turn) {
+	for (int turn = 0; (next[0] || next[1]) && dial->to.count < TCP_ADDRESSES_MAX;
+	     turn = !turn) {
 		const struct addrinfo *one = next[turn];
 		while (one && (one->ai_family != families[turn] ||
 			       (only_family && one->ai_family != only_family)))
 			one = one->ai_next;
 		next[turn] = one ? one->ai_next : NULL;
 		if (one)
-			memcpy(&dial->addresses[dial->count++], one->ai_addr, one->ai_addrlen);
+			memcpy(&dial->to.each[dial->to.count++], one->ai_addr, one->ai_addrlen);
 	}
 }
 
@@ -175,9 +174,9 @@ static struct err resolve(struct dial *dial, const char *host, unsigned port, in
 	} else {
 		TRY(resolve_name(dial, host, service, only_family));
 	}
-	return dial->count ? OK
-			   : ERR(ERR_UPSTREAM, EADDRNOTAVAIL,
-				 "the upstream host has no address of that family");
+	return dial->to.count ? OK
+			      : ERR(ERR_UPSTREAM, EADDRNOTAVAIL,
+				    "the upstream host has no address of that family");
 }
 
 static void on_connect(uv_connect_t *request, int status)
@@ -193,7 +192,7 @@ static void on_connect(uv_connect_t *request, int status)
 static void attempt_begin(struct dial *dial, const struct sockaddr *source)
 {
 	struct attempt *attempt = &dial->attempts[dial->begun];
-	const struct sockaddr *address = (const struct sockaddr *)&dial->addresses[dial->begun];
+	const struct sockaddr *address = (const struct sockaddr *)&dial->to.each[dial->begun];
 
 	dial->begun++;
 	attempt->dial = dial;
@@ -241,11 +240,12 @@ static struct err race(struct dial *dial, const struct sockaddr *source, struct 
 		uint64_t now = now_ms();
 		if (now >= dial->until_ms)
 			return ERR(ERR_UPSTREAM, ETIMEDOUT, "the upstream host does not answer");
-		bool is_more = dial->begun < dial->count;
+		bool is_more = dial->begun < dial->to.count;
 		if (!under_way && !is_more)
 			return (struct err){ERR_UPSTREAM, dial->last_code,
 					    "cannot connect to the upstream host"};
-		if (is_more && (!under_way || now >= next_ms)) {
+		bool has_failed = dial->begun && dial->attempts[dial->begun - 1].is_decided;
+		if (is_more && (!dial->begun || has_failed || now >= next_ms)) {
 			attempt_begin(dial, source);
 			next_ms = now + STAGGER_MS;
 			continue;
@@ -270,6 +270,18 @@ static void dial_free(struct dial *dial)
 	free(dial);
 }
 
+static struct dial *dial_new(struct fibers *fibers, uint64_t limit_ms)
+{
+	struct dial *dial = mem_alloc(sizeof *dial);
+
+	dial->fibers = fibers;
+	dial->fiber = fibers->current;
+	dial->until_ms = now_ms() + limit_ms;
+	uv_timer_init(fibers->loop, &dial->timer);
+	dial->timer.data = dial;
+	return dial;
+}
+
 struct err tcp_dial(struct fibers *fibers, const char *host, unsigned port, const char *source,
 		    uint64_t limit_ms, struct stream **out)
 {
@@ -278,17 +290,23 @@ struct err tcp_dial(struct fibers *fibers, const char *host, unsigned port, cons
 	*out = NULL;
 	if (source && !(from = literal(source, "0")))
 		return ERR(ERR_UPSTREAM, EINVAL, "the source address is not an address");
-	struct dial *dial = mem_alloc(sizeof *dial);
-	dial->fibers = fibers;
-	dial->fiber = fibers->current;
-	dial->until_ms = now_ms() + limit_ms;
-	uv_timer_init(fibers->loop, &dial->timer);
-	dial->timer.data = dial;
+	struct dial *dial = dial_new(fibers, limit_ms);
 	struct err err = resolve(dial, host, port, from ? from->ai_family : 0);
 	if (!err.kind)
 		err = race(dial, from ? from->ai_addr : NULL, out);
 	dial_free(dial);
 	if (from)
 		freeaddrinfo(from);
+	return err;
+}
+
+struct err tcp_race(struct fibers *fibers, const struct tcp_addresses *to, uint64_t limit_ms,
+		    struct stream **out)
+{
+	*out = NULL;
+	struct dial *dial = dial_new(fibers, limit_ms);
+	dial->to = *to;
+	struct err err = race(dial, NULL, out);
+	dial_free(dial);
 	return err;
 }

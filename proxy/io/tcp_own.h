@@ -58,4 +58,16 @@ struct err tcp_new(struct fibers *, enum err_kind kind, size_t in_max, size_t ou
 /* The connection is there: sets its options and learns the peer's address. */
 void tcp_connected(struct tcp *);
 
+enum { TCP_ADDRESSES_MAX = 8 }; /* tried of one host */
+
+struct tcp_addresses {
+	struct sockaddr_storage each[TCP_ADDRESSES_MAX];
+	size_t count;
+};
+
+/* tcp_dial() once the addresses are known, in their order: for its test, which cannot make a name
+ * server answer. */
+struct err tcp_race(struct fibers *, const struct tcp_addresses *, uint64_t limit_ms,
+		    struct stream **out) MUST_USE;
+
 #endif

@@ -321,8 +321,9 @@ static struct err tls_new(struct stream *plain, SSL_CTX *context, struct tls **o
 	buf_init(&tls->cipher_in, RECORD);
 	buf_init(&tls->cipher_out, CIPHER_OUT);
 	if (!attach(tls, context)) {
+		err = fail(tls, ENOMEM, "no TLS");
 		tls_close(&tls->stream);
-		return (struct err){plain->kind, ENOMEM, "no TLS"};
+		return err;
 	}
 	*out = tls;
 	return OK;

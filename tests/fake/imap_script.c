@@ -240,9 +240,16 @@ static struct err script_write(struct stream *base, const void *octets, size_t l
 
 static void script_limit(struct stream *base, uint64_t wait_ms, uint64_t until_ms)
 {
-	(void)base;
-	(void)wait_ms;
-	(void)until_ms;
+	struct imap_script *script = ((struct script_stream *)base)->script;
+	uint64_t until = until_ms ? until_ms - script->world.now_ms : 0;
+
+	if (wait_ms == script->wait_ms && until == script->until_ms)
+		return;
+	script->wait_ms = wait_ms;
+	script->until_ms = until;
+	bool is_good = buf_printf(&script->limits, "%llu:%llu ", (unsigned long long)wait_ms,
+				  (unsigned long long)until);
+	assert(is_good);
 }
 
 static void script_abort(struct stream *base)
@@ -368,6 +375,7 @@ void imap_script_init(struct imap_script *script, const char *text)
 	buf_init(&script->pending, MOST);
 	buf_init(&script->heard, MOST);
 	buf_init(&script->sent, MOST);
+	buf_init(&script->limits, MOST);
 }
 
 void imap_script_fini(struct imap_script *script)
@@ -376,6 +384,7 @@ void imap_script_fini(struct imap_script *script)
 	buf_fini(&script->pending);
 	buf_fini(&script->heard);
 	buf_fini(&script->sent);
+	buf_fini(&script->limits);
 }
 
 bool imap_script_note(struct imap_script *script, char *out, size_t size)
@@ -393,11 +402,21 @@ bool imap_script_note(struct imap_script *script, char *out, size_t size)
 	return true;
 }
 
-const char *imap_script_sent(struct imap_script *script)
+static const char *text_of(struct buf *buf)
 {
-	char *room = buf_room(&script->sent, 1);
+	char *room = buf_room(buf, 1);
 
 	assert(room);
 	*room = '\0';
-	return buf_data(&script->sent);
+	return buf_data(buf);
+}
+
+const char *imap_script_sent(struct imap_script *script)
+{
+	return text_of(&script->sent);
+}
+
+const char *imap_script_limits(struct imap_script *script)
+{
+	return text_of(&script->limits);
 }

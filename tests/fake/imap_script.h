@@ -43,10 +43,12 @@ struct imap_script {
 	size_t cut;  /* octets after @from at which the connection is lost; SIZE_MAX: never */
 	size_t said; /* octets since @from */
 	bool is_counting;
-	struct buf pending;           /* said and not yet read */
-	struct buf heard;             /* told to us in this connection and not yet compared */
-	struct buf sent;              /* all that we were ever told */
-	char tags[2][24];             /* of the newest command, and of the one before */
+	struct buf pending; /* said and not yet read */
+	struct buf heard;   /* told to us in this connection and not yet compared */
+	struct buf sent;    /* all that we were ever told */
+	char tags[2][24];   /* of the newest command, and of the one before */
+	struct buf limits;  /* "wait:until ", milliseconds from now, each time they changed */
+	uint64_t wait_ms, until_ms;   /* the newest */
 	struct script_stream *stream; /* the connection that lives, or NULL */
 	char failure[512];            /* "": none yet */
 };
@@ -60,6 +62,9 @@ bool imap_script_note(struct imap_script *, char *out, size_t size);
 
 /* All that the client said, a string, borrowed until the next call. */
 const char *imap_script_sent(struct imap_script *);
+
+/* The deadlines that were set, in their order, likewise. */
+const char *imap_script_limits(struct imap_script *);
 
 /* Appends text, its escapes resolved. */
 void imap_script_unescape(struct buf *, const char *text, size_t len);

@@ -134,7 +134,6 @@ static int do_select(struct session *session)
 	struct mailimap_selection_info *info = session->im->imap_selection_info;
 
 	if (info) {
-		session->talk->exists = info->sel_exists;
 		session->talk->uidvalidity = info->sel_uidvalidity;
 		session->talk->uidnext = info->sel_uidnext;
 	}

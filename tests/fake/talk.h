@@ -31,7 +31,7 @@ enum talk_step {
 struct talk {
 	int results[TALK_STEPS]; /* what libetpan said; -1: not tried */
 	unsigned done;           /* steps that went well */
-	uint32_t exists, uidvalidity, uidnext;
+	uint32_t uidvalidity, uidnext;
 	unsigned capabilities; /* number of them */
 	unsigned messages;     /* FETCH replies in all */
 	struct talk_message {

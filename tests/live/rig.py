@@ -38,6 +38,17 @@ def listens(port):
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
+def greets(port):
+    """Whether a server there says something by itself, in clear."""
+    with socket.socket() as sock:
+        sock.settimeout(1)
+        try:
+            sock.connect(("127.0.0.1", port))
+            return bool(sock.recv(1))
+        except OSError:
+            return False
+
+
 def run(*argv, check=True, **more):
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **more)
     if check and done.returncode:
@@ -100,12 +111,13 @@ class Server:
         os.chmod(self.path(name), mode)
         return self.path(name)
 
-    def launch(self, argv, port):
+    def launch(self, argv, *ports):
+        """Starts it, and waits until it greets on these ports."""
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd=self.directory)
         end = time.monotonic() + 20
-        while not listens(port):
+        while not all(greets(port) for port in ports):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(f"{argv[0]} did not start: {self.log()[-3000:]}")
             time.sleep(0.02)
@@ -138,6 +150,7 @@ class Dovecot(Server):
     def __init__(self, directory, authority, password=PASSWORD):
         super().__init__(directory)
         self.password = password
+        self.instance = "-".join(self.directory.split(os.sep)[-2:])
         self.cert, self.key = authority.issue("dovecot-" + os.path.basename(directory))
         self.imap, self.imaps, self.pop3, self.pop3s = (free_port() for _ in range(4))
         self.mail = self.path("mail")
@@ -152,7 +165,7 @@ protocols = imap pop3
 listen = 127.0.0.1
 base_dir = {self.path("run")}
 state_dir = {self.path("state")}
-instance_name = popgate-live-{os.path.basename(self.directory)}
+instance_name = {self.instance}
 log_path = {self.log_file}
 default_internal_user = dovecot
 default_login_user = dovenull
@@ -213,10 +226,27 @@ service pop3 {{
 """)
         self.launch(["dovecot", "-F", "-c", config], self.imap)
 
+    def children(self):
+        """Process ids of all that the master started: their titles begin with the instance's name."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as title:
+                    if title.read().startswith(f"dovecot-{self.instance}/".encode()):
+                        found.append(int(pid))
+            except OSError:
+                pass
+        return found
+
     def stop(self, seconds=15):
         super().stop(seconds)
-        # The master closes its sockets at once, its children some moments later.
-        wait_until(lambda: not listens(self.imap), what="the end of Dovecot")
+        # The children outlive their master by a moment, and serve who is connected.
+        for pid in self.children():
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        wait_until(lambda: not self.children(), what="the end of Dovecot")
 
     def maildir(self, user):
         return os.path.join(self.mail, user, "Maildir")
@@ -258,6 +288,7 @@ class Popgate(Server):
         self.program = program
         self.cert, self.key = pair or authority.issue("popgate-" + os.path.basename(directory))
         self.clear, self.strict, self.tls, self.bare = (free_port() for _ in range(4))
+        os.makedirs(self.path("state"), mode=0o700)
         self.config = self.write("popgate.conf", f"""
 [popgate]
 map   = {self.path("map")}
@@ -297,7 +328,7 @@ tls     = implicit
         os.replace(new, self.path("map"))
 
     def start(self):
-        self.launch([self.program, "-c", self.config, "serve"], self.clear)
+        self.launch([self.program, "-c", self.config, "serve"], self.clear, self.strict, self.bare)
 
     def login(self, user, store):
         return f"{user}@{store}"

@@ -61,7 +61,7 @@ def test_permissions_of_the_map(mode, secret, good, popgate, new_gate):
     gate = new_gate()
     text = "one upstream=imaps://imap.example.com"
     if secret:
-        text += f" password={rig.PASSWORD} local={rig.local_secret()}"
+        text += f" password={{plain}}{rig.PASSWORD} local={rig.local_secret()}"
     gate.set_map(text + "\n", mode)
     done = popgate("-c", gate.config, "check")
     assert (done.returncode == 0) == good, done.stderr
@@ -72,7 +72,7 @@ def test_permissions_of_the_map(mode, secret, good, popgate, new_gate):
 def test_query(popgate, new_gate):
     gate = new_gate()
     gate.set_map(f"%defaults delete=never\n%profile isp upstream=imaps://imap.isp.example/Scans\n"
-                 f"joe use=isp login=joe@isp.example\n  password={rig.PASSWORD} "
+                 f"joe use=isp login=joe@isp.example\n  password={{plain}}{rig.PASSWORD} "
                  f"local={rig.local_secret()}\n@example.org upstream=imap+starttls://mail.example.org\n")
     done = popgate("-c", gate.config, "query", "JOE")
     assert done.returncode == 0, done.stderr

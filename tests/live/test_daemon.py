@@ -196,7 +196,7 @@ def test_a_wrong_stored_password_is_not_the_client_s_fault(new_gate, dovecot, us
     dovecot.fill(user, mails.plain(1))
     entry = f"upstream=imap://127.0.0.1:{dovecot.imap} login={user} local={rig.local_secret()}"
     gate = new_gate(stores={})
-    gate.set_map(f"good {entry} password={rig.PASSWORD}\nbad {entry} password=other\n")
+    gate.set_map(f"good {entry} password={{plain}}{rig.PASSWORD}\nbad {entry} password={{plain}}other\n")
     gate.start()
     with Pop(gate.clear) as client:
         assert client.try_login("bad", rig.PASSWORD).startswith("-ERR [SYS/PERM]")

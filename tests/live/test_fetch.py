@@ -76,8 +76,9 @@ def test_poplib(transport, any_store, gate, dovecot, context, direct, user):
         sizes = [int(line.split()[1]) for line in client.list()[1]]
         assert count == len(stored) and octets == sum(sizes)
         assert sizes == [mails.size(o, any_store) for o in stored.values()]
-        got = [mails.digest(fetch_by_poplib(client, n + 1)) for n in range(count)]
-        assert got == expected(stored, any_store), what
+        fetched = count if what == "first" else count - 1
+        got = [mails.digest(fetch_by_poplib(client, n + 1)) for n in range(fetched)]
+        assert got == expected(stored, any_store)[:fetched], what
         if what == "again":
             for number in range(1, count):
                 client.dele(number)
@@ -99,7 +100,7 @@ def test_octets(transport, any_store, gate, dovecot, context, user):
             want = mails.over_pop(stored, any_store)
             assert mails.digest(client.multi(f"RETR {number}")) == mails.digest(want)
             for lines in (0, 1, 3, 1000000):
-                want_top = mails.top(want, lines)
+                want_top = mails.top(want, lines, any_store)
                 assert mails.digest(client.multi(f"TOP {number} {lines}")) == \
                     mails.digest(want_top), (number, lines)
         client.ok("QUIT")

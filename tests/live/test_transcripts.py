@@ -115,6 +115,8 @@ class Script:
             self.why_not = "needs @" + ", @".join(sorted(needed))
         if self.values.get("password", PASSWORD) != PASSWORD:
             self.why_not = "needs another password"
+        if any(re.search(r"[\x00-\x1f]", user["reject"] or "") for user in self.users):
+            self.why_not = "a map holds no such text"
         if "refuse-clear" in self.flags and not self.flags & {"certificate", "secure"}:
             self.why_not = "no listener refuses passwords in clear and has no certificate"
         if any(not (m["octets"] or b"x\r\n").endswith(b"\n") or b"\0" in (m["octets"] or b"")
@@ -138,7 +140,7 @@ class Script:
             text += f'"{user["name"]}" upstream=imap://127.0.0.1:{dovecot.imap} login=joe{policy}'
             if "local" in user:
                 text += f' local={rig.local_secret(user["local"])}'
-                text += f' password={user.get("stored", PASSWORD)}'
+                text += f' password={{plain}}{user.get("stored", PASSWORD)}'
             if user["reject"]:
                 text += f' reject="{user["reject"]}"'
             text += "\n"

@@ -54,9 +54,7 @@ static bool compare_output(struct stage *stage, size_t count)
 		const char *lf = memchr(got + line->len, '\n', left - line->len);
 		if (line->is_broken ? !!lf : line->is_prefix && (!lf || lf[-1] != '\r'))
 			return differs(stage, at, i);
-		at += line->is_broken   ? left
-		      : line->is_prefix ? (size_t)(lf - got) + 1
-					: line->len;
+		at += line->is_broken ? left : line->is_prefix ? (size_t)(lf - got) + 1 : line->len;
 	}
 	return at == buf_len(output) || differs(stage, at, count);
 }

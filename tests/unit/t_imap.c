@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* t_imap.c - the IMAP store before servers that are good, odd, broken and hostile.
  *
- * The cases are data: tests/imap/ *.imap. A file holds cases, each begun by "=== what it shows". In
+ * The cases are data: the .imap files in tests/imap. A file holds cases, each begun by "=== what it shows". In
  * a case, lines that begin with ">" are what the session does and what must come of it, "?" lines
  * are checks; all others are the server's script (tests/fake/imap_script.h), consumed by the
  * operation above them.
@@ -18,6 +18,7 @@
  *	> whole                  only with the server's octets all at once
  *	? never TEXT    ? sent TEXT    ? why TEXT    ? dials n    ? secures n    ? readonly yes|no
  *	? size UID octets [inexact]    ? announced n
+ *	? limits WAIT:UNTIL ...        the deadlines set until now, milliseconds
  *
  * Each case runs with the server's octets all at once, one at a time, and in sevens. */
 #include <setjmp.h>
@@ -268,6 +269,8 @@ static void check(struct run *run, const char *note)
 		is_good = strstr(sent, rest) != NULL;
 	else if (strncmp(word, "why ", 4) == 0)
 		is_good = strcmp(run->why.text, rest) == 0;
+	else if (strncmp(word, "limits ", 7) == 0)
+		is_good = strncmp(imap_script_limits(&run->script), rest, strlen(rest)) == 0;
 	else if (strncmp(word, "dials ", 6) == 0)
 		is_good = run->script.world.dials == strtoul(rest, NULL, 10);
 	else if (strncmp(word, "secures ", 8) == 0)
@@ -281,7 +284,8 @@ static void check(struct run *run, const char *note)
 		is_good = true;
 	}
 	if (!is_good)
-		problem(run, "\"%s\" is not so; sent: %s", note, sent);
+		problem(run, "\"%s\" is not so; limits: %s, sent: %s", note,
+			imap_script_limits(&run->script), sent);
 }
 
 static void run_init(struct run *run, const char *text, size_t chunk)

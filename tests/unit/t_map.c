@@ -236,6 +236,10 @@ static void test_lines(void **state)
 
 	(void)state;
 	assert_errors(cases, sizeof cases / sizeof *cases);
+	/* A NUL ends nothing. */
+	assert_null(map_parse("f.map", "a ca\0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=/x\n", 42, &faults));
+	assert_non_null(strstr(faults.lines[0], "f.map:1: unknown attribute \"ca?"));
+	faults_fini(&faults);
 	assert_null(map_parse("f.map", "a upstream=imaps://h login=a\0b\n", 31, &faults));
 	assert_non_null(strstr(faults.lines[0], "f.map:1: login=: a control character"));
 	faults_fini(&faults);

@@ -77,10 +77,7 @@ static const struct exchange_case cases[] = {
 	{"PLAIN", "AGpvCmUAc2VjcmV0", "", "", ERR_LOGIN, 0, NULL, NULL},
 	/* \0joe\0 p w\t  and 8-bit octets: exactly as they are */
 	{"PLAIN", "AGpvZQAgcCB3CSA=", "", "", ERR_NONE, 0, "joe", " p w\t "},
-	{"PLAIN", "AGrDtmUAcMOkc3M=", "", "", ERR_NONE, 0,
-	 "j\xc3\xb6"
-	 "e",
-	 "p\xc3\xa4ss"},
+	{"PLAIN", "AGrDtmUAcMOkc3M=", "", "", ERR_NONE, 0, "j\303\266e", "p\xc3\xa4ss"},
 	{"PLAIN", NULL, "*\r\n", "+ \r\n", ERR_REFUSED, ECANCELED, NULL, NULL},
 	{"PLAIN", NULL, "=\r\n", "+ \r\n", ERR_REFUSED, EINVAL, NULL, NULL},
 	{"PLAIN", NULL, "AGpvZQBzZWNyZXQ=", "+ \r\n", ERR_CLIENT, ENODATA, NULL, NULL},
@@ -136,8 +133,7 @@ static const char *const bad_base64[] = {
 	"AAA*",
 	"**",
 	"AAAA\rAAA",
-	"\xc3\xa4"
-	"AA",
+	"\303\244AA",
 	"AGpvZQBzZWNyZXQ",
 	"AGpvZQBzZWNyZXR=",
 	"AGpvZQBzZWNyZXQ==",

@@ -276,6 +276,36 @@ static void test_credentials(void **state)
 	rig_fini(&rig);
 }
 
+/* What PASS said does not stay behind in the client's buffer while the store is asked (B-22). */
+static struct rig *asking;
+static const struct upstream_ops *asked_ops;
+
+static struct err open_and_look(const struct env *env, const struct log *log,
+				const struct upstream_conf *conf, const struct login *login,
+				struct notice *why, struct upstream **out)
+{
+	const struct buf *in = &asking->client.stream.in;
+
+	assert_true(buf_len(in) > 0);
+	assert_null(memmem(in->store, in->to, "secret", 6));
+	return asked_ops->open(env, log, conf, login, why, out);
+}
+
+static void test_password_is_wiped(void **state)
+{
+	struct rig rig;
+	struct upstream_ops inner;
+
+	(void)state;
+	rig_init(&rig, IN "NOOP\r\n");
+	inner = rig.store.ops;
+	asked_ops = &inner;
+	asking = &rig;
+	rig.store.ops.open = open_and_look;
+	assert_string_equal(rig_run(&rig), HELLO "+OK\r\n");
+	rig_fini(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +313,7 @@ int main(void)
 		cmocka_unit_test(test_refused_logins),    cmocka_unit_test(test_upstream_at_login),
 		cmocka_unit_test(test_long_words),        cmocka_unit_test(test_lock),
 		cmocka_unit_test(test_open_fails),        cmocka_unit_test(test_credentials),
+		cmocka_unit_test(test_password_is_wiped),
 	};
 	return cmocka_run_group_tests_name("session-login", tests, NULL, NULL);
 }

@@ -251,13 +251,48 @@ static void test_lost_anywhere(void **state)
 	}
 }
 
+/* While UPDATE runs, whoever wants the maildrop waits longer (G-08). */
+static struct rig *updating;
+
+static struct err update_with_a_waiter(struct upstream *up, const struct maildrop *drop)
+{
+	const struct env *env = &updating->world.env;
+	uint64_t before_ms = updating->world.slept_ms;
+	struct lock *lock;
+
+	(void)drop;
+	assert_int_equal(updating->session.state, UPDATE);
+	assert_int_equal(lock_take(updating->session.locks, env, up->identity, 0, 300, &lock).kind,
+			 ERR_IN_USE);
+	assert_int_equal(updating->world.slept_ms - before_ms, 300);
+	return OK;
+}
+
+static void test_waiting_for_update(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, IN BYE);
+	rig.store.ops.update = update_with_a_waiter;
+	updating = &rig;
+	assert_string_equal(rig_run(&rig), HELLO "+OK bye\r\n");
+	assert_int_equal(rig.world.slept_ms, 300);
+	rig_fini(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fetch_fails),    cmocka_unit_test(test_message_errors),
-		cmocka_unit_test(test_sizes_that_lie), cmocka_unit_test(test_top_in_ranges),
-		cmocka_unit_test(test_seen),           cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_update),         cmocka_unit_test(test_lost_anywhere),
+		cmocka_unit_test(test_fetch_fails),
+		cmocka_unit_test(test_message_errors),
+		cmocka_unit_test(test_sizes_that_lie),
+		cmocka_unit_test(test_top_in_ranges),
+		cmocka_unit_test(test_seen),
+		cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_update),
+		cmocka_unit_test(test_lost_anywhere),
+		cmocka_unit_test(test_waiting_for_update),
 	};
 	return cmocka_run_group_tests_name("session-mail", tests, NULL, NULL);
 }

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* t_imap_name.c - names, strings and sets of UIDs on their way to an IMAP server. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "upstream/imap_name.h"
+
+static void check_text(const struct buf *buf, const char *want)
+{
+	assert_int_equal(buf_len(buf), strlen(want));
+	assert_memory_equal(buf_data(buf), want, strlen(want));
+}
+
+static void test_quote(void **state)
+{
+	static const struct {
+		const char *text, *want; /* NULL: refused */
+	} cases[] = {
+		{"", "\"\""},
+		{"INBOX", "\"INBOX\""},
+		{"a\"b\\c", "\"a\\\"b\\\\c\""},
+		{"{3} %*()", "\"{3} %*()\""},
+		{"a\r\n1 DELETE x", NULL},
+		{"a\nb", NULL},
+		{"a\tb", NULL},
+		{"p\xc3\xa4ss", NULL},
+		{"\x7f", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct buf buf;
+		buf_init(&buf, 100);
+		assert_int_equal(imap_quote(&buf, cases[i].text), cases[i].want != NULL);
+		assert_int_equal(imap_is_quotable(cases[i].text), cases[i].want != NULL);
+		if (cases[i].want)
+			check_text(&buf, cases[i].want);
+		buf_fini(&buf);
+	}
+}
+
+static void test_quote_ceiling(void **state)
+{
+	struct buf buf;
+
+	(void)state;
+	for (size_t max = 1; max < 6; max++) {
+		buf_init(&buf, max);
+		assert_int_equal(imap_quote(&buf, "a\"b"), false);
+		buf_fini(&buf);
+	}
+	buf_init(&buf, 6);
+	assert_true(imap_quote(&buf, "a\"b"));
+	buf_fini(&buf);
+}
+
+static void test_name(void **state)
+{
+	static const struct {
+		const char *name;
+		char delimiter;
+		const char *want;
+	} cases[] = {
+		{"Sent", 0, "Sent"},
+		{"a/b/c", '.', "a.b.c"},
+		{"a/b", 0, "a/b"},
+		{"a.b", '/', "a.b"},
+		{"R&D", 0, "R&-D"},
+		{"&", 0, "&-"},
+		{"Gel\xc3\xb6scht & weg", 0, "Gel&APY-scht &- weg"},
+		/* RFC 3501 section 5.1.3 */
+		{"~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", '/',
+		 "~peter/mail/&U,BTFw-/&ZeVnLIqe-"},
+		{"\xd0\xaf\xd1\x89\xd0\xb8\xd0\xba", 0, "&BC8ESQQ4BDo-"},
+		{"\xf0\x9f\x93\xa7", 0, "&2D3c5w-"},
+		{"\xc3\xa4-\xc3\xa4", 0, "&AOQ--&AOQ-"},
+		{"\xc3\xa4/\xc3\xa4", '.', "&AOQ-.&AOQ-"},
+		{"a\"b\\c%d*e", 0, "a\"b\\c%d*e"},
+		{"a\nb", 0, NULL},
+		{"a\x7f", 0, NULL},
+		{"\xc2\x85", 0, NULL},         /* a control of Latin 1 */
+		{"\xff", 0, NULL},             /* no UTF-8 */
+		{"\xc3", 0, NULL},             /* cut off */
+		{"\xc0\xaf", 0, NULL},         /* overlong "/" */
+		{"\xed\xa0\x80", 0, NULL},     /* a surrogate */
+		{"\xf4\x90\x80\x80", 0, NULL}, /* above U+10FFFF */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct buf buf;
+		buf_init(&buf, 200);
+		bool done = imap_name_encode(&buf, cases[i].name, cases[i].delimiter);
+		assert_int_equal(done, cases[i].want != NULL);
+		if (done)
+			check_text(&buf, cases[i].want);
+		buf_fini(&buf);
+	}
+}
+
+static bool is_deleted(const struct message *msg)
+{
+	return message_is_deleted(msg);
+}
+
+/* Whether a set names the UID, read as a server would. */
+static bool set_names(const char *set, uint32_t uid)
+{
+	while (*set) {
+		char *end;
+		unsigned long from = strtoul(set, &end, 10), to = from;
+		if (*end == ':')
+			to = strtoul(end + 1, &end, 10);
+		assert_true(from <= to && (from < to || end[-1] != ':'));
+		if (uid >= from && uid <= to)
+			return true;
+		set = end + (*end == ',');
+	}
+	return false;
+}
+
+/* Random folders: each chosen message is named exactly once, no other one ever, no line too long. */
+static void test_sets(void **state)
+{
+	enum { UIDS = 4000 };
+	static char kind[UIDS + 1]; /* 0 no message, 1 live, 2 chosen, 3 another's */
+	static unsigned char named[UIDS + 1];
+
+	(void)state;
+	srand(7);
+	for (int round = 0; round < 12; round++) {
+		struct maildrop maildrop;
+		uint32_t others[UIDS];
+		size_t others_len = 0, chosen = 0, count;
+		maildrop_init(&maildrop);
+		strcpy(maildrop.prefix, "tag.1");
+		for (uint32_t uid = 1; uid <= UIDS; uid++) {
+			int dice = rand() % 100;
+			kind[uid] = dice < 2 * round ? 1 : dice < 97 ? 2 : dice < 99 ? 0 : 3;
+			if (kind[uid] == 3)
+				others[others_len++] = uid;
+			if (kind[uid] != 1 && kind[uid] != 2)
+				continue;
+			assert_int_equal(maildrop_add(&maildrop, uid, 1, NULL, 0).kind, ERR_NONE);
+		}
+		assert_int_equal(maildrop_seal(&maildrop).kind, ERR_NONE);
+		for (size_t i = 0; i < maildrop.total; i++)
+			if (kind[maildrop.messages[i].uid] == 2) {
+				maildrop_delete(&maildrop, &maildrop.messages[i]);
+				chosen++;
+			}
+		struct uid_set set = {&maildrop, others, others_len, is_deleted, 0};
+		char text[UID_SET_OCTETS + 1];
+		memset(named, 0, sizeof named);
+		while ((count = uid_set_next(&set, text)) > 0) {
+			size_t here = 0;
+			assert_true(strlen(text) <= UID_SET_OCTETS);
+			assert_true(count <= UID_SET_MESSAGES);
+			for (uint32_t uid = 1; uid <= UIDS; uid++) {
+				if (!set_names(text, uid))
+					continue;
+				assert_int_not_equal(kind[uid], 1);
+				assert_int_not_equal(kind[uid], 3);
+				named[uid]++;
+				here += kind[uid] == 2;
+			}
+			assert_int_equal(here, count);
+			chosen -= count;
+		}
+		assert_int_equal(chosen, 0);
+		for (uint32_t uid = 1; uid <= UIDS; uid++)
+			if (kind[uid] == 2)
+				assert_int_equal(named[uid], 1);
+		assert_string_equal(text, "");
+		maildrop_fini(&maildrop);
+	}
+}
+
+static void test_set_forms(void **state)
+{
+	struct maildrop maildrop;
+	uint32_t other = 4294967293u;
+	char text[UID_SET_OCTETS + 1];
+
+	(void)state;
+	maildrop_init(&maildrop);
+	strcpy(maildrop.prefix, "tag.1");
+	static const uint32_t uids[] = {1, 2, 7, 9, 4294967292u, 4294967294u, 4294967295u};
+	for (size_t i = 0; i < sizeof uids / sizeof *uids; i++)
+		assert_int_equal(maildrop_add(&maildrop, uids[i], 1, NULL, 0).kind, ERR_NONE);
+	assert_int_equal(maildrop_seal(&maildrop).kind, ERR_NONE);
+	for (size_t i = 0; i < maildrop.total; i++)
+		if (maildrop.messages[i].uid != 9)
+			maildrop_delete(&maildrop, &maildrop.messages[i]);
+	struct uid_set set = {&maildrop, &other, 1, is_deleted, 0};
+	assert_int_equal(uid_set_next(&set, text), 6);
+	assert_string_equal(text, "1:7,4294967292,4294967294:4294967295");
+	assert_int_equal(uid_set_next(&set, text), 0);
+	maildrop_fini(&maildrop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_quote),     cmocka_unit_test(test_quote_ceiling),
+		cmocka_unit_test(test_name),      cmocka_unit_test(test_sets),
+		cmocka_unit_test(test_set_forms),
+	};
+	return cmocka_run_group_tests_name("imap_name", tests, NULL, NULL);
+}
