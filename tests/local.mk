@@ -3,6 +3,7 @@
 
 FAKE_CANNED = tests/fake/canned.c tests/fake/canned.h
 FAKE_WORLD = tests/fake/world.c tests/fake/world.h
+FAKE_BOX = tests/fake/box.c tests/fake/box.h $(FAKE_WORLD)
 FAKE_STORE = tests/fake/memory.c tests/fake/memory.h tests/fake/fault.c tests/fake/fault.h
 TRANSCRIPT = tests/transcript/script.c tests/transcript/script.h tests/transcript/stage.c tests/transcript/stage.h \
 	tests/transcript/referee.c tests/transcript/referee.h $(NORMAL)
@@ -11,8 +12,8 @@ FAKE_LOOP = tests/fake/loop.c tests/fake/loop.h
 FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
 
 BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_stream
-UPSTREAM_TESTS = tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_lock tests/unit/t_imap_wire tests/unit/t_imap_name \
-	tests/unit/t_imap tests/unit/t_maildir
+UPSTREAM_TESTS = tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_lock tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_talk tests/unit/t_imap_name \
+	tests/unit/t_imap tests/unit/t_maildir tests/unit/t_maildir_mail
 SESSION_TESTS = tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
 	tests/unit/t_session_login tests/unit/t_session_mail tests/unit/t_session_limits \
 	tests/transcript/transcript tests/fault/fault_loop
@@ -41,13 +42,21 @@ tests_unit_t_maildrop_LDADD = $(UPSTREAM_LIBS)
 tests_unit_t_identity_LDADD = $(UPSTREAM_LIBS) -lcrypto
 tests_unit_t_lock_SOURCES = tests/unit/t_lock.c $(FAKE_WORLD)
 tests_unit_t_lock_LDADD = $(UPSTREAM_LIBS)
-tests_unit_t_imap_wire_SOURCES = tests/unit/t_imap_wire.c $(FAKE_CANNED) $(FAKE_WORLD) tests/fake/talk.c tests/fake/talk.h
+FAKE_HEARD = tests/fake/heard.c tests/fake/heard.h
+FAKE_TALK = tests/fake/talk.c tests/fake/talk.h
+tests_unit_t_imap_check_SOURCES = tests/unit/t_imap_check.c $(FAKE_CANNED) $(FAKE_HEARD)
+tests_unit_t_imap_check_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_talk_SOURCES = tests/unit/t_imap_talk.c $(FAKE_CANNED) $(FAKE_TALK)
+tests_unit_t_imap_talk_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_wire_SOURCES = tests/unit/t_imap_wire.c $(FAKE_CANNED) $(FAKE_HEARD) $(FAKE_WORLD)
 tests_unit_t_imap_wire_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_name_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_SOURCES = tests/unit/t_imap.c $(FAKE_IMAP) $(FAKE_WORLD)
 tests_unit_t_imap_LDADD = $(IMAP_LIBS)
-tests_unit_t_maildir_SOURCES = tests/unit/t_maildir.c $(FAKE_WORLD)
+tests_unit_t_maildir_SOURCES = tests/unit/t_maildir.c $(FAKE_BOX)
 tests_unit_t_maildir_LDADD = $(IMAP_LIBS)
+tests_unit_t_maildir_mail_SOURCES = tests/unit/t_maildir_mail.c $(FAKE_BOX)
+tests_unit_t_maildir_mail_LDADD = $(IMAP_LIBS)
 
 tests_unit_t_dot_SOURCES = tests/unit/t_dot.c $(FAKE_CANNED)
 tests_unit_t_dot_LDADD = $(SESSION_LIBS)
@@ -98,7 +107,7 @@ tests_fuzz_f_client_SOURCES = tests/fuzz/f_client.c $(FUZZ_MAIN) $(FAKE_CANNED) 
 	tests/transcript/referee.c tests/transcript/referee.h $(NORMAL)
 tests_fuzz_f_client_LDADD = $(SESSION_LIBS)
 tests_fuzz_f_client_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
-tests_fuzz_f_imap_SOURCES = tests/fuzz/f_imap.c $(FUZZ_MAIN) $(FAKE_CANNED) tests/fake/talk.c tests/fake/talk.h
+tests_fuzz_f_imap_SOURCES = tests/fuzz/f_imap.c $(FUZZ_MAIN) $(FAKE_CANNED) $(FAKE_TALK)
 tests_fuzz_f_imap_LDADD = $(IMAP_LIBS)
 tests_fuzz_f_imap_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_f_config_SOURCES = tests/fuzz/f_config.c $(FUZZ_MAIN)

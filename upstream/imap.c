@@ -34,15 +34,19 @@ static struct err connect_and_select(struct imap *imap, struct notice *why)
 	return ERR(ERR_UPSTREAM, err.code, "the mail server opens no folder after the login");
 }
 
+static const struct err other_folder = {ERR_UPSTREAM, 0, "the folder is not the same as before"};
+
 struct err imap_ready(struct imap *imap, bool *is_fresh)
 {
 	if (is_fresh)
 		*is_fresh = false;
 	if (imap->is_void)
-		return ERR(ERR_UPSTREAM, 0, "the folder is not the same as before");
+		return other_folder;
 	if (imap_client_is_alive(&imap->client)) {
+		const struct mailimap_selection_info *info = imap->client.im->imap_selection_info;
 		imap->client.until_ms = 0;
-		return OK;
+		imap->is_void = !info || info->sel_uidvalidity != imap->uidvalidity;
+		return imap->is_void ? other_folder : OK;
 	}
 	imap_client_close(&imap->client);
 	LOG(imap->log, LEVEL_NOTE, "imap-reconnect");

@@ -161,8 +161,10 @@ static enum check_next numbered(struct check *check, struct scan digits, struct 
 		return check_refuse(check, "a number has more than 32 bits");
 	if (scan_is(word, "FETCH"))
 		return number ? check_fetch(check, &scan, number) : dropped(check, scan);
-	if (scan_is(word, "EXISTS"))
+	if (scan_is(word, "EXISTS")) {
 		check->exists = number;
+		check->has_exists = true;
+	}
 	if (scan_is(word, "EXPUNGE")) {
 		check->expunges++;
 		check->exists -= check->exists > 0;

@@ -45,7 +45,7 @@ struct check {
 	char alert[256];
 	struct wire_body body;
 	uint32_t exists, expunges;
-	bool is_greeted, has_vanished;
+	bool is_greeted, has_exists, has_vanished;
 
 	/* Where a reply stands between two fragments. */
 	enum check_reply reply;

@@ -68,23 +68,30 @@ struct err imap_lost(const struct imap_client *client, int code)
 	return err;
 }
 
+struct err imap_send_line(struct imap_client *client, int *tag, const struct buf *line)
+{
+	if (!imap_client_is_alive(client))
+		return imap_lost(client, ENOTCONN);
+	mailstream *stream = client->im->imap_stream;
+	if (mailimap_send_current_tag(client->im) != MAILIMAP_NO_ERROR ||
+	    mailstream_write(stream, buf_data(line), buf_len(line)) == -1 ||
+	    mailstream_write(stream, "\r\n", 2) == -1) {
+		imap_client_kill(client);
+		return imap_lost(client, EIO);
+	}
+	*tag = client->im->imap_tag;
+	return OK;
+}
+
 static struct err send_text(struct imap_client *client, int *tag, const char *format, va_list ap)
 {
 	struct buf line;
-	struct err err = OK;
 
-	if (!imap_client_is_alive(client))
-		return imap_lost(client, ENOTCONN);
 	buf_init(&line, COMMAND_OCTETS);
-	if (!buf_vprintf(&line, format, ap) || !buf_put(&line, "\r\n", 2))
-		err = ERR(ERR_UPSTREAM, E2BIG, "a command to the mail server is too long");
-	else if (mailimap_send_current_tag(client->im) != MAILIMAP_NO_ERROR ||
-		 mailstream_write(client->im->imap_stream, buf_data(&line), buf_len(&line)) == -1) {
-		imap_client_kill(client);
-		err = imap_lost(client, EIO);
-	}
-	*tag = client->im->imap_tag;
-	buf_wipe(&line);
+	struct err err = ERR(ERR_UPSTREAM, E2BIG, "a command to the mail server is too long");
+	if (buf_vprintf(&line, format, ap))
+		err = imap_send_line(client, tag, &line);
+	buf_fini(&line);
 	return err;
 }
 
@@ -215,6 +222,16 @@ static enum meaning meaning_of(const struct wire_status *status)
 	return BARE;
 }
 
+/* A reply's text as it may be logged: some servers repeat the command that they refuse (B-22). */
+static const char *words_of(const struct imap_client *client, const struct wire_status *status)
+{
+	const char *secret = client->secret;
+
+	if (secret && (status->outcome == WIRE_BAD || (*secret && strstr(status->text, secret))))
+		return "(not shown)";
+	return status->text;
+}
+
 struct err imap_outcome(const struct imap_client *client, enum imap_phase phase)
 {
 	const struct wire_status *status = imap_wire_status(client->wire);
@@ -223,7 +240,7 @@ struct err imap_outcome(const struct imap_client *client, enum imap_phase phase)
 		return OK;
 	LOG(client->log, LEVEL_NOTE, "imap-refused", log_number("phase", phase),
 	    log_text("reply", status->outcome == WIRE_BAD ? "BAD" : "NO"),
-	    log_text("code", status->code), log_text("text", status->text));
+	    log_text("code", status->code), log_text("text", words_of(client, status)));
 	switch (meaning_of(status)) {
 	case CREDENTIAL:
 		if (phase == PHASE_LOGIN && !client->is_stored)

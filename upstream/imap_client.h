@@ -57,6 +57,7 @@ struct imap_client {
 	unsigned caps;          /* enum imap_cap */
 	uint64_t until_ms;      /* no phase lasts beyond this moment; 0: no such bound */
 	bool is_courier;        /* by its greeting (N-12) */
+	const char *secret;     /* borrowed while we log in, else NULL: what no log may show */
 	bool is_stored;         /* of the login: whose fault a refusal is (B-07) */
 };
 

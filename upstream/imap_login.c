@@ -198,6 +198,13 @@ static struct err answer_challenge(struct imap_client *client, int tag, const st
 	return imap_receive(client, PHASE_LOGIN, tag);
 }
 
+/* Buffers for credentials overwrite all they ever held. */
+static void secret_init(struct buf *buf)
+{
+	buf_init(buf, CREDENTIAL_OCTETS);
+	buf->is_secret = true;
+}
+
 /* Appends base64 of NUL user NUL password (RFC 4616). */
 static bool put_plain(struct buf *out, const struct login *login)
 {
@@ -206,7 +213,7 @@ static bool put_plain(struct buf *out, const struct login *login)
 	struct buf raw;
 	bool is_good;
 
-	buf_init(&raw, CREDENTIAL_OCTETS);
+	secret_init(&raw);
 	is_good = buf_put(&raw, "", 1) && buf_put(&raw, login->user, user_len) &&
 		  buf_put(&raw, "", 1) && buf_put(&raw, login->password, password_len);
 	char *room = is_good ? buf_room(out, coded + 1) : NULL;
@@ -218,48 +225,43 @@ static bool put_plain(struct buf *out, const struct login *login)
 	return room != NULL;
 }
 
+static const struct err too_long = {ERR_POLICY, E2BIG, "the credential is too long"};
+
 static struct err authenticate(struct imap_client *client, const struct login *login)
 {
-	struct buf answer;
-	struct err err;
+	static const char command[] = "AUTHENTICATE PLAIN ";
+	bool is_one_line = client->caps & CAP_SASL_IR;
+	struct err err = too_long;
+	struct buf line;
 	int tag;
 
-	buf_init(&answer, CREDENTIAL_OCTETS);
-	if (!put_plain(&answer, login)) {
-		err = ERR(ERR_POLICY, E2BIG, "the credential is too long");
+	secret_init(&line);
+	if ((is_one_line && !buf_put(&line, command, sizeof command - 1)) ||
+	    !put_plain(&line, login))
 		goto out;
-	}
-	if (client->caps & CAP_SASL_IR) {
-		err = imap_send(client, &tag, "AUTHENTICATE PLAIN %.*s", (int)buf_len(&answer),
-				buf_data(&answer));
-		if (!err.kind)
-			err = imap_receive(client, PHASE_LOGIN, tag);
-	} else {
-		err = imap_send(client, &tag, "AUTHENTICATE PLAIN");
-		if (!err.kind)
-			err = answer_challenge(client, tag, &answer);
-	}
+	err = is_one_line ? imap_send_line(client, &tag, &line)
+			  : imap_send(client, &tag, "AUTHENTICATE PLAIN");
+	if (!err.kind)
+		err = is_one_line ? imap_receive(client, PHASE_LOGIN, tag)
+				  : answer_challenge(client, tag, &line);
 out:
-	buf_wipe(&answer);
+	buf_wipe(&line);
 	return err;
 }
 
 static struct err login_command(struct imap_client *client, const struct login *login)
 {
-	struct buf words;
-	struct err err;
+	struct err err = too_long;
+	struct buf line;
 	int tag;
 
-	buf_init(&words, CREDENTIAL_OCTETS);
-	if (imap_quote(&words, login->user) && buf_put(&words, " ", 1) &&
-	    imap_quote(&words, login->password)) {
-		err = imap_send(client, &tag, "LOGIN %.*s", (int)buf_len(&words), buf_data(&words));
-		if (!err.kind)
-			err = imap_receive(client, PHASE_LOGIN, tag);
-	} else {
-		err = ERR(ERR_POLICY, E2BIG, "the credential is too long");
-	}
-	buf_wipe(&words);
+	secret_init(&line);
+	if (buf_put(&line, "LOGIN ", 6) && imap_quote(&line, login->user) &&
+	    buf_put(&line, " ", 1) && imap_quote(&line, login->password))
+		err = imap_send_line(client, &tag, &line);
+	buf_wipe(&line);
+	if (!err.kind)
+		err = imap_receive(client, PHASE_LOGIN, tag);
 	return err;
 }
 
@@ -278,8 +280,10 @@ static struct err log_in(struct imap_client *client, const struct upstream_conf 
 	forget_told(client);
 	struct err err = may_login ? login_command(client, login) : authenticate(client, login);
 	client->caps = 0; /* what is told from the login on is in libetpan's list */
+	client->secret = login->password;
 	if (!err.kind)
 		err = imap_outcome(client, PHASE_LOGIN);
+	client->secret = NULL;
 	if (err.kind == ERR_POLICY && client->is_stored)
 		log_err(client->log, LEVEL_ALARM, "stored-login-refused", err);
 	return err;

@@ -137,7 +137,7 @@ static struct err selected(struct imap *imap, const clist *untold)
 
 	if (!info || !info->sel_uidvalidity)
 		return ERR(ERR_UPSTREAM, 0, "the folder's UIDs do not last");
-	if (!info->sel_has_exists)
+	if (!imap_wire_has_exists(imap->client.wire))
 		return ERR(ERR_UPSTREAM, 0, "the mail server does not say how many messages");
 	if (imap->uidvalidity && imap->uidvalidity != info->sel_uidvalidity) {
 		imap->is_void = true;

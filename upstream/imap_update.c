@@ -37,15 +37,9 @@ static bool holds_any(const struct maildrop *maildrop, bool (*is_chosen)(const s
 	return false;
 }
 
-/* Nothing is written if the folder is not the one of the snapshot, or may not be written (D-11). */
-static struct err check_folder(struct imap *imap)
+/* A folder may have become read-only since DELE was allowed (D-11). */
+static struct err check_folder(const struct imap *imap)
 {
-	const struct mailimap_selection_info *info = imap->client.im->imap_selection_info;
-
-	if (!info || info->sel_uidvalidity != imap->uidvalidity) {
-		imap->is_void = true;
-		return ERR(ERR_UPSTREAM, 0, "the folder is not the same as before");
-	}
 	if (imap->is_folder_read_only)
 		return ERR(ERR_POLICY, 0, "the folder is read-only");
 	return OK;

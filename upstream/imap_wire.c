@@ -381,6 +381,11 @@ uint32_t imap_wire_exists(const struct imap_wire *wire)
 	return wire->check.exists;
 }
 
+bool imap_wire_has_exists(const struct imap_wire *wire)
+{
+	return wire->check.has_exists;
+}
+
 uint32_t imap_wire_expunges(const struct imap_wire *wire)
 {
 	return wire->check.expunges;

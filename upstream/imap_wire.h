@@ -41,9 +41,10 @@
 #include "proxy/base/stream.h"
 
 enum {
-	WIRE_LINE = 65536, /* longest line without its literals, octets; capability lines need 8 KiB
-			      (H-12) */
-	WIRE_DEPTH = 32,   /* deepest nesting of parentheses (H-10) */
+	WIRE_LINE =
+		262144,  /* longest line without its literals, octets; capability lines need 8 KiB
+			       (H-12), a SEARCH for 30,000 messages this */
+	WIRE_DEPTH = 32, /* deepest nesting of parentheses (H-10) */
 	WIRE_LITERAL = 65536, /* longest literal that is not an expected body, octets */
 	WIRE_NAME = 4096,     /* longest folder name, octets */
 	WIRE_READ = 16384, /* most octets handed to libetpan at once: bounds the stack it touches */
@@ -127,6 +128,7 @@ const char *imap_wire_alert(const struct imap_wire *);
 /* Untagged facts since birth: newest EXISTS less the EXPUNGEs after it; number of EXPUNGEs (libetpan
  * does not hear of them); whether VANISHED was seen. */
 uint32_t imap_wire_exists(const struct imap_wire *);
+bool imap_wire_has_exists(const struct imap_wire *); /* whether any EXISTS came */
 uint32_t imap_wire_expunges(const struct imap_wire *);
 bool imap_wire_vanished(const struct imap_wire *);
 

@@ -3,7 +3,8 @@
  *
  * Each transcript is run again and again: the store's call 1, 2, 3 ... fails, before or after it
  * has done its work; its put 1, 2, 3 ... into the sink; the client's stream after octet 1, 2, 3
- * ... of what it says, by a cut and by a FIN; its write 1, 2, 3 ... - until one run is untouched.
+ * ... of what it says, by a cut and by a FIN; its write 1, 2, 3 ...; its TLS handshake - until one
+ * run is untouched.
  * What comes out cannot be known beforehand, but the laws of referee.h hold in every run, all is
  * given back (stage_check), and under AddressSanitizer nothing leaks. Prints TAP, a line a
  * transcript.
@@ -18,7 +19,7 @@
 
 enum {
 	TRIES = 100000, /* of one kind: more means that a loop does not end */
-	OCTETS = 3000,  /* of input after each of which the stream is cut; then every 97th */
+	OCTETS = 400,   /* of input after each of which the stream is cut; then every 997th */
 };
 
 /* One thing that goes wrong: what `apply` does with n, the kind, and whether it was reached. */
@@ -102,11 +103,23 @@ static bool has_read(const struct stage *stage, size_t n)
 	return buf_len(&stage->script->input) > place(n);
 }
 
+static void fail_handshake(struct stage *stage, size_t n)
+{
+	if (n == 1)
+		stage->world.secure_err = ERR(ERR_CLIENT, 0, "handshake failed");
+}
+
+static bool has_shaken(const struct stage *stage, size_t n)
+{
+	return stage->world.secures >= n;
+}
+
 static const struct trouble troubles[] = {
+	{"handshake", fail_handshake, has_shaken, false, false},
 	{"store call", fail_call, has_called, false, true},
 	{"store call, late", fail_call_late, has_called, false, true},
 	{"put", fail_put, has_put, false, true},
-	{"octet of a fetch", fail_octet, has_failed, false, true},
+	{"octet of a fetch", fail_octet, has_failed, false, false},
 	{"write", fail_write, has_written, true, false},
 	{"cut", cut_input, has_read, true, false},
 	{"end", end_input, has_read, false, false},

@@ -7,7 +7,7 @@
  * operation above them.
  *
  *	> conf key=value ...     before open: tls=clear|starttls|tls folder= delete=never
- *	                         seen=on-quit user= password= stored; "%20" stands for a blank
+ *	                         seen=on-quit user= password= stored badcert; "%20" stands for a blank
  *	> open KIND              KIND is ok, refused, message, login, in-use, policy, upstream, client
  *	> list KIND [count octets]
  *	> fetch UID[:from+octets] KIND [text]     text: exactly what the sink got
@@ -130,6 +130,8 @@ static void set_conf(struct run *run, char *words)
 			run->conf.delete_policy = DELETE_NEVER;
 		else if (strcmp(word, "seen") == 0)
 			run->conf.seen_policy = SEEN_ON_QUIT;
+		else if (strcmp(word, "badcert") == 0)
+			run->script.world.secure_err = ERR(ERR_POLICY, 0, "bad certificate");
 		else if (strcmp(word, "stored") == 0)
 			run->is_stored = true;
 		else if (strcmp(word, "user") == 0 || strcmp(word, "password") == 0)
@@ -369,6 +371,7 @@ static void test_cut_everywhere(void **state)
 		run_init(&run, script, 0);
 		run.script.cut = cut;
 		do_open(&run, "open", "ok");
+		assert_string_equal(run.problem, "");
 		do_list(&run, "list", "ok", "1 100");
 		assert_string_equal(run.problem, "");
 		struct err err = imap_ops.fetch(run.upstream, &run.maildrop,
@@ -406,6 +409,7 @@ static void test_uidl(void **state)
 	(void)state;
 	run_init(&run, "@login\n@select 1 4294967295\n@list 1\n", 0);
 	do_open(&run, "open", "ok");
+	assert_string_equal(run.problem, "");
 	do_list(&run, "list", "ok", "1 100");
 	assert_string_equal(run.problem, "");
 	maildrop_uidl(&run.maildrop, &run.maildrop.messages[0], uidl);

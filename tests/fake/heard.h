@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* heard.h - a doorman over a canned stream, and all that it tells libetpan, without libetpan. */
+#ifndef POPGATE_HEARD_H
+#define POPGATE_HEARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/base/buf.h"
+#include "proxy/base/log.h"
+#include "tests/fake/canned.h"
+#include "upstream/imap_wire.h"
+
+struct heard {
+	struct canned canned;
+	struct imap_wire *wire;
+	struct buf octets; /* told so far; 512 MiB at most */
+	unsigned bodies;   /* announced by heard_body() */
+	struct wire_body body;
+	bool kills; /* heard_body() kills the wire */
+};
+
+/* Tag 1 is expected. `in` is borrowed. */
+void heard_init(struct heard *, const void *in, size_t len, const struct log *);
+
+/* Closes and frees; returns whether the stream had been closed. */
+bool heard_fini(struct heard *);
+
+/* For imap_wire_expect_body(). */
+void heard_body(void *heard, const struct wire_body *);
+
+/* Reads at most `max` octets once, at most 65536. Returns how many; -1: the wire is dead. */
+ssize_t heard_once(struct heard *, size_t max);
+
+/* Reads until the wire is dead. False: something came that must not come then. */
+bool heard_all(struct heard *, size_t max);
+
+/* What was told as a string, borrowed. */
+const char *heard_text(struct heard *);
+
+/* What imap_wire_error() says in words, "" if nothing. */
+const char *heard_rule(const struct heard *);
+
+#endif
