@@ -177,7 +177,7 @@ int command_check(const char *config_file, int argc, char **argv)
 	faults_print(&check.faults, stderr);
 	is_good = is_good && !check.faults.count;
 	if (is_good)
-		printf("%s: no error; %zu listeners, %zu map entries\n", config_file,
+		printf("%s: no error; listeners: %zu, map entries: %zu\n", config_file,
 		       config->listener_count, map_count(map));
 	map_release(map);
 	config_free(config);

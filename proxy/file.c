@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "proxy/base/mem.h"
@@ -28,6 +30,20 @@ static ssize_t read_all(int fd, char *into, size_t room)
 	return (ssize_t)len;
 }
 
+/* A map of a million lines is 100 MB: in pages of 4 KiB, faulting them in costs more than reading
+ * them, and each lookup two TLB misses more. */
+static char *allocate(size_t room)
+{
+	const size_t huge = 2 * 1024 * 1024;
+
+	if (room < 4 * huge || room > SIZE_MAX - huge)
+		return malloc(room);
+	char *text = aligned_alloc(huge, (room + huge - 1) & ~(huge - 1));
+	if (text)
+		(void)madvise(text, room, MADV_HUGEPAGE); /* without it is only slower */
+	return text;
+}
+
 static char *read_open(int fd, size_t max, struct stat *status, size_t *len, const char **reason)
 {
 	if (fstat(fd, status) < 0) {
@@ -44,7 +60,7 @@ static char *read_open(int fd, size_t max, struct stat *status, size_t *len, con
 	}
 	/* Two more than its size: one shows that the file grew meanwhile, one is for the NUL. */
 	size_t room = (size_t)status->st_size + 2;
-	char *text = malloc(room);
+	char *text = allocate(room);
 	if (!text) {
 		*reason = "too large for the memory there is";
 		return NULL;

@@ -129,6 +129,10 @@ static struct err end_body(struct session *session, struct dot *dot, const struc
 		err = ERR(ERR_UPSTREAM, ENODATA, "the message came empty");
 	if (!err.kind)
 		err = dot_finish(dot);
+	/* Only what the kernel has taken may count as retrieved: a DELE and a QUIT may stand behind it
+	 * in the client's own pipeline (D-16). */
+	if (!err.kind)
+		err = reply_flush(session);
 	if (err.kind && err.kind != ERR_MESSAGE)
 		log_err(&session->log, LEVEL_WARN, "fetch-failed", err);
 	if (err.kind && dot_started(dot)) {

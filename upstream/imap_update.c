@@ -81,6 +81,12 @@ static struct err remove_set(struct imap *imap, const char *set, size_t count, b
 	struct err checked = check_gone(imap, set);
 	if (!checked.kind || !imap_client_is_alive(client))
 		return checked;
+	if (!stored.kind && !expunged.kind) {
+		/* Dovecot 2.3 may look for \Deleted before the STORE that it has just answered is
+		 * in its view: once more, by itself. */
+		TRY(imap_command(client, PHASE_UPDATE, "UID EXPUNGE %s", set));
+		return check_gone(imap, set);
+	}
 	return stored.kind ? stored : expunged.kind ? expunged : checked;
 }
 

@@ -329,7 +329,7 @@ struct err imap_wire_secure(struct imap_wire *wire, const struct env *env,
 	wire->check.status = wire->check.bye = (struct wire_status){.outcome = WIRE_NONE};
 	wire->check.alert[0] = '\0';
 	wire->check.exists = wire->check.expunges = 0;
-	wire->check.has_vanished = false;
+	wire->check.has_exists = wire->check.has_vanished = false;
 	wire->has_spoken = false;
 	return OK;
 }

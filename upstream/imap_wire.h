@@ -16,9 +16,10 @@
  *	* LIST|LSUB (\flags) "/" "name"         names always quoted
  *	* n FETCH (UID u RFC822.SIZE s FLAGS (system flags) BODY[]<o> {n} ...)
  *
- * Everything else is dropped, literals included (H-10): sel_exists and the like are never set. RFC822.SIZE is 0 if the server's value was no
- * number below 2^32 (N-14). RFC822 is called BODY[]; a quoted string becomes a literal, so that
- * libetpan's body handler is not called octet by octet. There is never an end of file, only an error.
+ * Everything else is dropped, literals included (H-10): sel_exists, rsp_expunged and the like are
+ * never set. RFC822.SIZE is 0 if the server's value was no number below 2^32 (N-14). RFC822 is called
+ * BODY[]; a quoted string becomes a literal, so that libetpan's body handler is not called octet by
+ * octet. There is never an end of file, only an error.
  *
  * What libetpan drops is kept: the outcome, code and text of each tagged reply, BYE's words, [ALERT]s,
  * the length and origin of the body literal that flows now; and round trips are counted.
@@ -41,10 +42,9 @@
 #include "proxy/base/stream.h"
 
 enum {
-	WIRE_LINE =
-		262144,  /* longest line without its literals, octets; capability lines need 8 KiB
-			       (H-12), a SEARCH for 30,000 messages this */
-	WIRE_DEPTH = 32, /* deepest nesting of parentheses (H-10) */
+	WIRE_LINE = 262144,   /* longest line without its literals, octets: capability lines need 8
+			       KiB (H-12), a SEARCH that finds 30,000 messages all */
+	WIRE_DEPTH = 32,      /* deepest nesting of parentheses (H-10) */
 	WIRE_LITERAL = 65536, /* longest literal that is not an expected body, octets */
 	WIRE_NAME = 4096,     /* longest folder name, octets */
 	WIRE_READ = 16384, /* most octets handed to libetpan at once: bounds the stack it touches */

@@ -35,8 +35,8 @@ enum maildir_state {
 	MAILDIR_TWIN = 2,        /* another file with the same base name lay beside it */
 	MAILDIR_SIZED = 4,       /* `octets` is known */
 	MAILDIR_INEXACT = 8,     /* but it is a guess */
-	MAILDIR_SEEN_AGAIN = 32, /* by any search while listing */
 	MAILDIR_GONE = 16,       /* it vanished before the snapshot was whole */
+	MAILDIR_SEEN_AGAIN = 32, /* by any search while listing */
 };
 
 struct maildir_file {

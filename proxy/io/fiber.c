@@ -63,9 +63,20 @@ struct fiber {
 	unsigned valgrind_id;
 };
 
+static size_t page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A page may be 64 KiB. */
+static size_t guard_size(void)
+{
+	return (FIBER_GUARD + page_size() - 1) / page_size() * page_size();
+}
+
 static char *stack_low(const struct fiber *fiber)
 {
-	return fiber->map + FIBER_GUARD;
+	return fiber->map + guard_size();
 }
 
 /* What the fiber may use: up to its own struct. */
@@ -102,7 +113,7 @@ static size_t stack_depth(const struct fiber *fiber)
 static void pages_give_back(const struct fiber *fiber, const void *end)
 {
 #ifndef FIBER_PAINT
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = page_size();
 	size_t len = (size_t)((const char *)end - stack_low(fiber)) / page * page;
 
 	if ((const char *)end > stack_low(fiber) && len)
@@ -115,13 +126,13 @@ static void pages_give_back(const struct fiber *fiber, const void *end)
 
 static struct fiber *stack_map(void)
 {
-	size_t size = FIBER_GUARD + FIBER_STACK;
+	size_t size = guard_size() + FIBER_STACK;
 	char *map = mmap(NULL, size, PROT_NONE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
 	if (map == MAP_FAILED)
 		return NULL;
-	if (mprotect(map + FIBER_GUARD, FIBER_STACK, PROT_READ | PROT_WRITE)) {
+	if (mprotect(map + guard_size(), FIBER_STACK, PROT_READ | PROT_WRITE)) {
 		munmap(map, size);
 		return NULL;
 	}
@@ -129,7 +140,7 @@ static struct fiber *stack_map(void)
 	struct fiber *fiber = (struct fiber *)(map + size - own);
 	fiber->map = map;
 #ifdef HAVE_VALGRIND_VALGRIND_H
-	fiber->valgrind_id = VALGRIND_STACK_REGISTER(map + FIBER_GUARD, fiber);
+	fiber->valgrind_id = VALGRIND_STACK_REGISTER(map + guard_size(), fiber);
 #endif
 	return fiber;
 }
@@ -139,7 +150,7 @@ static void stack_unmap(struct fiber *fiber)
 #ifdef HAVE_VALGRIND_VALGRIND_H
 	VALGRIND_STACK_DEREGISTER(fiber->valgrind_id);
 #endif
-	munmap(fiber->map, FIBER_GUARD + FIBER_STACK);
+	munmap(fiber->map, guard_size() + FIBER_STACK);
 }
 
 static struct fiber *stack_take(struct fibers *fibers)

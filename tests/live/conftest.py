@@ -79,7 +79,9 @@ def dovecot(top, authority):
 def check_log(gate):
     """No secret in the log, in any form that a careless line would give it."""
     log = gate.log()
-    for form in (rig.PASSWORD, base64.b64encode(rig.PASSWORD.encode()).decode().rstrip("=")):
+    # base64 at each of its three alignments, without the characters that the neighbours change
+    forms = [base64.b64encode(b"x" * shift + rig.PASSWORD.encode()).decode()[4:-4] for shift in range(3)]
+    for form in [rig.PASSWORD] + forms:
         assert form not in log
     for line in log.splitlines():
         assert "AddressSanitizer" not in line and "runtime error" not in line, line

@@ -389,19 +389,7 @@ static void test_cut_everywhere(void **state)
 	assert_in_range(whole, 2200 - 2060, 2200 - 2040);
 }
 
-static void test_identity(void **state)
-{
-	struct run run;
-
-	(void)state;
-	run_init(&run, "@login\n@select 0\n", 0);
-	do_open(&run, "open", "ok");
-	assert_string_equal(run.problem, "");
-	assert_string_equal(run.upstream->identity, "imap:imap.example.com:143:joe:INBOX");
-	run_fini(&run);
-}
-
-static void test_uidl(void **state)
+static void test_names(void **state)
 {
 	struct run run;
 	char uidl[UIDL_MAX + 1];
@@ -415,6 +403,7 @@ static void test_uidl(void **state)
 	maildrop_uidl(&run.maildrop, &run.maildrop.messages[0], uidl);
 	assert_int_equal(strlen(uidl), 10 + 13);
 	assert_string_equal(uidl + 10, ".4294967295.1");
+	assert_string_equal(run.upstream->identity, "imap:imap.example.com:143:joe:INBOX");
 	run_fini(&run);
 }
 
@@ -492,8 +481,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cut_everywhere),
-		cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_uidl),
+		cmocka_unit_test(test_names),
 	};
 	struct cases cases = {NULL, 0};
 	add_files(&cases);

@@ -24,6 +24,7 @@
 #include "proxy/io/offload.h"
 #include "proxy/io/tcp.h"
 #include "proxy/io/tls.h"
+#include "proxy/io/world.h"
 #include "tests/fake/loop.h"
 
 enum { BIG = 5 * 1024 * 1024, DAY = 24 * 3600 };
@@ -546,6 +547,7 @@ static void tool_work(void *arg)
 		tool_round(tool, context, &session);
 	SSL_SESSION_free(session);
 	SSL_CTX_free(context);
+	OPENSSL_thread_stop();
 }
 
 static void tool_client(void *arg)
@@ -806,6 +808,73 @@ static void t_self_signed_on_the_spot(void **state)
 	assert_int_equal(bench_tear_down((void **)&bench), 0);
 }
 
+/* --- all of it, as a session sees it --- */
+
+static void world_server(void *arg)
+{
+	struct bench *bench = arg;
+	struct scene *scene = scene_of(bench);
+	const struct env *env = scene->extra;
+	struct stream *stream;
+	const char *line;
+	size_t len;
+
+	struct err err = env->ops->serve_tls(env, bench_accept(bench), scene->server, &stream);
+	if (!CHECK(bench, !err.kind))
+		return;
+	CHECK(bench, !stream_line(stream, &line, &len).kind && len == 4);
+	stream_close(stream);
+}
+
+static void nothing(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void world_client(void *arg)
+{
+	struct bench *bench = arg;
+	struct scene *scene = scene_of(bench);
+	const struct env *env = scene->extra;
+	struct stream *stream;
+	unsigned char one[32] = {0}, two[32] = {0};
+	bool is_done = false;
+
+	struct err err = env->ops->dial(env, "127.0.0.1", bench->port, NULL, 5000, &stream);
+	if (!CHECK(bench, !err.kind))
+		return;
+	err = env->ops->secure(env, stream, &scene->policy, &stream);
+	if (!CHECK(bench, !err.kind))
+		return;
+	CHECK(bench, !stream_printf(stream, "QUIT\r\n").kind && !stream_flush(stream).kind);
+	uint64_t begin = env->ops->now(env);
+	env->ops->sleep(env, 30);
+	CHECK(bench, env->ops->now(env) - begin >= 30);
+	env->ops->offload(env, nothing, &is_done);
+	CHECK(bench, is_done);
+	env->ops->random(env, one, sizeof one);
+	env->ops->random(env, two, sizeof two);
+	CHECK(bench, memcmp(one, two, sizeof one) != 0);
+	stream_close(stream);
+}
+
+static void t_world(void **state)
+{
+	struct bench *bench;
+	struct scene scene;
+	struct world world;
+
+	bench_set_up((void **)&bench);
+	scene_init(bench, &scene, *state, ((struct shop *)*state)->good);
+	world_init(&world, &bench->fibers, scene.client);
+	scene.extra = &world.env;
+	bench_spawn(bench, world_server);
+	bench_spawn(bench, world_client);
+	bench_run(bench);
+	scene_fini(&scene);
+	assert_int_equal(bench_tear_down((void **)&bench), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -822,6 +891,7 @@ int main(void)
 		cmocka_unit_test(t_abort_and_limit),
 		cmocka_unit_test(t_server_files),
 		cmocka_unit_test(t_self_signed_on_the_spot),
+		cmocka_unit_test(t_world),
 	};
 	return cmocka_run_group_tests_name("tls", tests, shop_set_up, shop_tear_down);
 }
