@@ -13,12 +13,12 @@ FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
 
 BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_stream
 UPSTREAM_TESTS = tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_lock tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_talk tests/unit/t_imap_name \
-	tests/unit/t_imap tests/unit/t_maildir tests/unit/t_maildir_mail
+	tests/unit/t_imap tests/unit/t_cut tests/unit/t_maildir tests/unit/t_maildir_mail
 SESSION_TESTS = tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
 	tests/unit/t_session_login tests/unit/t_session_mail tests/unit/t_session_limits \
 	tests/transcript/transcript tests/fault/fault_loop
 IO_TESTS = tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_tls
-ROOF_TESTS = tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_verify tests/unit/t_account
+ROOF_TESTS = tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_target tests/unit/t_verify tests/unit/t_account
 
 if CMOCKA
 check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
@@ -53,6 +53,8 @@ tests_unit_t_imap_wire_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_name_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_SOURCES = tests/unit/t_imap.c $(FAKE_IMAP) $(FAKE_WORLD)
 tests_unit_t_imap_LDADD = $(IMAP_LIBS)
+tests_unit_t_cut_SOURCES = tests/unit/t_cut.c $(FAKE_IMAP) $(FAKE_WORLD) $(FAKE_CANNED) tests/fake/memory.c tests/fake/memory.h
+tests_unit_t_cut_LDADD = libsession.a $(IMAP_LIBS)
 tests_unit_t_maildir_SOURCES = tests/unit/t_maildir.c $(FAKE_BOX)
 tests_unit_t_maildir_LDADD = $(IMAP_LIBS)
 tests_unit_t_maildir_mail_SOURCES = tests/unit/t_maildir_mail.c $(FAKE_BOX)
@@ -91,6 +93,7 @@ tests_unit_t_tls_LDADD = $(IO_LIBS)
 tests_unit_t_network_LDADD = $(ROOF_LIBS)
 tests_unit_t_config_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_LDADD = $(ROOF_LIBS)
+tests_unit_t_map_target_LDADD = $(ROOF_LIBS)
 tests_unit_t_verify_LDADD = $(ROOF_LIBS)
 tests_unit_t_account_SOURCES = tests/unit/t_account.c $(FAKE_WORLD)
 tests_unit_t_account_LDADD = $(ROOF_LIBS)

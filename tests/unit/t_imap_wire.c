@@ -85,7 +85,7 @@ static void test_round_trips(void **state)
 
 	(void)state;
 	heard_init(&heard, in, sizeof in - 1, NULL);
-	heard.canned.chunk = 8;
+	heard.canned.chunk = 4; /* two reads a reply, one of them a round trip */
 	mailstream_low *low = imap_wire_low(heard.wire);
 	assert_int_equal(low->driver->mailstream_read(low, octets, 100), 8);
 	for (unsigned i = 1; i <= 2; i++) {
@@ -168,6 +168,41 @@ static void secure_case(const char *in, struct err answer, const char *rule)
 	assert_true(heard_fini(&heard));
 }
 
+/* What was allowed for one command is not for the next. */
+static void test_body_once(void **state)
+{
+	static const char in[] = HELLO "1 OK a\r\n* 1 FETCH (BODY[] {3}\r\nabc)\r\n2 OK b\r\n";
+	struct heard heard;
+
+	(void)state;
+	heard_init(&heard, in, sizeof in - 1, NULL);
+	imap_wire_expect_body(heard.wire, 3, heard_body, &heard);
+	assert_int_equal(heard_once(&heard, 100), 8);
+	assert_int_equal(heard_once(&heard, 100), 8);
+	imap_wire_expect_tag(heard.wire, "2");
+	assert_true(heard_all(&heard, 100));
+	assert_int_equal(heard.bodies, 0);
+	assert_string_equal(heard_rule(&heard), "a message came that was not asked for");
+	assert_true(heard_fini(&heard));
+}
+
+/* What the stream holds for itself counts as well. */
+static void test_secure_pending(void **state)
+{
+	struct fake_world world;
+	struct tls_policy policy = {.host = "x"};
+	struct heard heard;
+
+	(void)state;
+	fake_world_init(&world);
+	heard_init(&heard, "* OK x\r\n", 8, NULL);
+	assert_int_equal(heard_once(&heard, 100), 8);
+	assert_true(buf_put(&heard.canned.stream.in, "x", 1));
+	assert_int_equal(imap_wire_secure(heard.wire, &world.env, &policy).kind, ERR_UPSTREAM);
+	assert_int_equal(world.secures, 0);
+	assert_true(heard_fini(&heard));
+}
+
 /* B-15: nothing that was said in clear counts behind TLS. */
 static void test_secure(void **state)
 {
@@ -244,6 +279,7 @@ int main(void)
 		cmocka_unit_test(test_facts),       cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_lost),        cmocka_unit_test(test_secure),
+		cmocka_unit_test(test_body_once),   cmocka_unit_test(test_secure_pending),
 		cmocka_unit_test(test_log),         cmocka_unit_test(test_log_flood),
 	};
 

@@ -525,6 +525,7 @@ static void slow_is_not_stalled(void *arg)
 	free(text);
 	CHECK(bench, scene->is_over && err.code == ECANCELED);
 	stream_close(scene->stream);
+	scene->stream = NULL;
 	close(scene->fd);
 }
 
