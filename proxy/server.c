@@ -142,7 +142,7 @@ static void on_connection(uv_stream_t *socket, int status)
 	err = fiber_spawn(&worker->fibers, connection_run, connection);
 	if (err.kind) {
 		log_err(&worker->log, LEVEL_ALARM, "no-fiber", err);
-		stream_abort(stream);
+		stream_close(stream);
 		connection_end(connection);
 	}
 }

@@ -33,7 +33,11 @@ struct notice {
 	char text[256];
 };
 
+#ifdef __GNUC__
 #define MUST_USE __attribute__((warn_unused_result))
+#else
+#define MUST_USE
+#endif
 
 #define OK ((struct err){ERR_NONE, 0, 0})
 #define ERR(kind_, code_, what_) ((struct err){(kind_), (code_), "" what_})

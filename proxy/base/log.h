@@ -54,14 +54,19 @@ static inline struct log_field log_secret(const char *key)
 	return (struct log_field){LOG_SECRET, key, NULL, 0};
 }
 
+static inline struct log_field log_end(void)
+{
+	return (struct log_field){LOG_END, NULL, NULL, 0};
+}
+
 /* At most 1,024 octets a line; what is longer is cut and ends in "...". `event` is a literal of
  * [a-z-]. */
 void log_write(const struct log *, enum log_level, const char *event,
 	       const struct log_field *fields);
 
-#define LOG(log_, level_, event_, ...)                                                             \
-	log_write((log_), (level_), (event_),                                                      \
-		  (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){LOG_END, NULL, NULL, 0}})
+#define LOG(log_, level_, ...) LOG_ENDED(log_, level_, __VA_ARGS__, log_end())
+#define LOG_ENDED(log_, level_, event_, ...)                                                       \
+	log_write((log_), (level_), (event_), (const struct log_field[]){__VA_ARGS__})
 
 /* An error's three parts as fields: its kind by name, its code, its words. */
 void log_err(const struct log *, enum log_level, const char *event, struct err);

@@ -52,6 +52,8 @@ void switch_stack(void **from, void *to)
 {
 	ucontext_t here;
 
+	/* It lives on the stack that sleeps, for as long as that sleeps. */
+	/* cppcheck-suppress autoVariables */
 	*from = &here;
 	if (swapcontext(&here, to))
 		abort();

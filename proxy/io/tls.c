@@ -388,7 +388,8 @@ static const char *verdict_words(long verdict)
 	}
 }
 
-/* Why a client's handshake failed: a bad certificate is the operator's, all else may pass. */
+/* Why a client's handshake failed. A bad certificate, or a server that speaks no TLS or none of our
+ * versions, is the operator's (B-13); all else may pass (H-01). */
 static struct err explain(const struct tls *tls, struct err err, int reason)
 {
 	long verdict = SSL_get_verify_result(tls->ssl);
@@ -397,9 +398,16 @@ static struct err explain(const struct tls *tls, struct err err, int reason)
 		return err; /* the stream below failed */
 	if (verdict != X509_V_OK)
 		return (struct err){ERR_POLICY, (int)verdict, verdict_words(verdict)};
-	if (reason == SSL_R_WRONG_VERSION_NUMBER)
-		return (struct err){err.kind, reason, "the upstream host does not speak TLS"};
-	return (struct err){err.kind, reason, "no TLS with the upstream host"};
+	switch (reason) {
+	case SSL_R_WRONG_VERSION_NUMBER:
+		return (struct err){ERR_POLICY, reason, "the upstream host does not speak TLS"};
+	case SSL_R_UNSUPPORTED_PROTOCOL:
+	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+		return (struct err){ERR_POLICY, reason, "the upstream host's TLS is not ours"};
+	default:
+		return (struct err){err.kind, reason, "no TLS with the upstream host"};
+	}
 }
 
 /* Whom we expect. RFC 9525 section 2: the names in subjectAltName alone, the wildcard a whole

@@ -477,7 +477,7 @@ static void t_server_in_clear(void **state)
 	bench_spawn(bench, clear_greeter);
 	bench_spawn(bench, verify_client);
 	bench_run(bench);
-	assert_int_equal(scene.client_err.kind, ERR_UPSTREAM);
+	assert_int_equal(scene.client_err.kind, ERR_POLICY);
 	assert_int_equal(scene.client_err.code, SSL_R_WRONG_VERSION_NUMBER);
 	scene_fini(&scene);
 	assert_int_equal(bench_tear_down((void **)&bench), 0);
