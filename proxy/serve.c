@@ -117,11 +117,7 @@ int command_serve(const char *config_file, int argc, char **argv)
 		return 2;
 	}
 	struct config *config = config_load(config_file, &faults);
-	struct map *map = NULL;
-	if (config && !config->map)
-		faults_add(&faults, config->file, 0, "no map = in [popgate]");
-	else if (config)
-		map = map_load(config->map, &faults);
+	struct map *map = config ? map_load(config->map, &faults) : NULL;
 	if (map)
 		status = serve(config, map, false);
 	else

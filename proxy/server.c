@@ -269,6 +269,9 @@ static void reload_run(void *arg)
 	if (is_good) {
 		map_release(worker->map);
 		worker->map = reload.map;
+		/* What it keeps of CA files is read anew at their next use. */
+		tls_client_conf_free(worker->tls_client);
+		worker->tls_client = worker->world.client = tls_client_conf_new();
 		LOG(&worker->log, LEVEL_NOTE, "reloaded",
 		    log_number("entries", map_count(worker->map)));
 	} else {

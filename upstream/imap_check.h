@@ -35,6 +35,8 @@ struct check {
 	uint64_t body_max; /* 0: no body may come */
 	void (*on_body)(void *arg, const struct wire_body *);
 	void *arg;
+	void (*on_item)(void *arg, const struct wire_item *); /* NULL: libetpan hears of items */
+	void *item_arg;
 	const struct log *log; /* borrowed; NULL: silence */
 
 	/* What came. */
@@ -44,6 +46,7 @@ struct check {
 	struct wire_status status, bye;
 	char alert[256];
 	struct wire_body body;
+	struct wire_item item;
 	uint32_t exists, expunges;
 	bool is_greeted, has_exists, has_vanished;
 

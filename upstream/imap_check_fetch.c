@@ -98,6 +98,10 @@ static enum check_next fetch_uid(struct check *check, struct scan *scan)
 
 	if (!scan_number(value, &uid) || !uid)
 		return check_refuse(check, "a UID is no number from 1 to 4294967295");
+	check->item.has_uid = true;
+	check->item.uid = uid;
+	if (check->on_item)
+		return CHECK_LINE;
 	begin_item(check);
 	check_put(check, "UID ", 4);
 	check_put_scan(check, value);
@@ -109,18 +113,38 @@ static enum check_next fetch_size(struct check *check, struct scan *scan)
 	struct scan before = *scan, value = scan_atom(scan);
 	uint32_t size;
 
-	begin_item(check);
-	check_put(check, "RFC822.SIZE ", 12);
-	if (scan_number(value, &size)) {
-		check_put_scan(check, value);
-		return CHECK_LINE;
+	bool is_number = scan_number(value, &size);
+	check->item.has_octets = is_number && size;
+	check->item.octets = is_number ? size : 0;
+	if (!check->on_item) {
+		begin_item(check);
+		check_put(check, "RFC822.SIZE ", 12);
+		if (is_number)
+			check_put_scan(check, value);
+		else
+			check_put(check, "0", 1);
 	}
-	check_put(check, "0", 1);
+	if (is_number)
+		return CHECK_LINE;
 	if (!scan_len(&value))
 		return skip_value(check, scan);
 	/* The name of the next item is no value: this one is missing (N-14). */
 	if (is_letter(*value.at) && !scan_is(value, "NIL"))
 		*scan = before;
+	return CHECK_LINE;
+}
+
+static enum check_next item_flags(struct check *check, struct scan *scan)
+{
+	static const char *const deleted[] = {"\\Deleted", NULL};
+	size_t before = buf_len(&check->out);
+	int count = check_flags(check, scan, deleted);
+
+	check_take_back(check, before);
+	if (count < 0)
+		return check_refuse(check, "a list of flags has no end");
+	check->item.has_flags = true;
+	check->item.is_deleted = count > 0;
 	return CHECK_LINE;
 }
 
@@ -131,6 +155,8 @@ static enum check_next fetch_flags(struct check *check, struct scan *scan)
 
 	if (scan->at == scan->end || *scan->at != '(')
 		return skip_value(check, scan);
+	if (check->on_item)
+		return item_flags(check, scan);
 	begin_item(check);
 	check_put(check, "FLAGS ", 6);
 	if (check_flags(check, scan, known) < 0)
@@ -310,6 +336,10 @@ enum check_next check_fetch_on(struct check *check, struct scan *scan)
 	if (check->has_items)
 		check_put(check, ")\r\n", 3);
 	check->reply = REPLY_NONE;
+	if (check->on_item) {
+		check->item.number = check->number;
+		check->on_item(check->item_arg, &check->item);
+	}
 	return CHECK_LINE;
 }
 
@@ -322,5 +352,6 @@ enum check_next check_fetch(struct check *check, struct scan *scan, uint32_t num
 	check->number = number;
 	check->depth = 0;
 	check->has_items = false;
+	check->item = (struct wire_item){.number = number};
 	return check_fetch_on(check, scan);
 }

@@ -18,6 +18,7 @@ enum {
 	PASSES = 2,            /* the listing, and one more try for a gap (C-05) */
 	SINGLE_SIZES = 100,    /* how often a missing size is asked for by itself (C-06) */
 	UNKNOWN_OCTETS = 1024, /* the size of a message whose size nobody tells */
+	FILL_TURN = 4096,      /* rows handed on until other sessions get their turn */
 	SPARE_ROWS = 1024,     /* messages that may come in while we list */
 	ROUNDS = MAILDROP_MESSAGES / 100, /* parts of a listing that a server may cut it into */
 };
@@ -36,11 +37,11 @@ struct table {
 	bool is_wrong;    /* something does not fit: two UIDs in a row, a number beyond reason */
 };
 
-/* Takes one FETCH reply. Called by libetpan for each, ours or unsolicited. */
-static void take_row(struct mailimap_msg_att *att, void *arg)
+/* Takes one FETCH reply. Called by the doorman for each, ours or unsolicited. */
+static void take_row(void *arg, const struct wire_item *told)
 {
 	struct table *table = arg;
-	struct imap_item item = imap_item_of(att);
+	struct wire_item item = *told;
 
 	if (!item.number || item.number > table->room || (item.has_uid && !item.uid)) {
 		/* Courier's `* 0 FETCH`, or more messages than there can be: only a line that
@@ -83,7 +84,7 @@ static struct err gather(struct imap *imap, struct table *table)
 	uint32_t top = 0;
 	struct err err;
 
-	mailimap_set_msg_att_handler(client->im, take_row, table);
+	imap_wire_expect_items(client->wire, take_row, table);
 	for (int round = 0;; round++) {
 		if (top)
 			err = imap_command(client, PHASE_LIST,
@@ -99,8 +100,7 @@ static struct err gather(struct imap *imap, struct table *table)
 			break;
 		top = next - 1;
 	}
-	/* A connection that is lost is still there to be closed. */
-	mailimap_set_msg_att_handler(client->im, NULL, NULL);
+	imap_wire_expect_items(client->wire, NULL, NULL);
 	return err;
 }
 
@@ -194,13 +194,24 @@ static struct err ask_sizes(struct imap *imap, struct table *table)
 	return OK;
 }
 
+static bool is_ascending(const struct table *table)
+{
+	for (size_t i = 1; i < table->top; i++)
+		if (table->rows[i - 1].uid > table->rows[i].uid)
+			return false;
+	return true;
+}
+
 /* Hands the rows to the maildrop and keeps the hidden ones' UIDs. */
 static struct err fill(struct imap *imap, struct table *table, struct maildrop *maildrop)
 {
 	imap->hidden_len = 0;
-	qsort(table->rows, table->top, sizeof *table->rows, by_uid);
+	if (!is_ascending(table))
+		qsort(table->rows, table->top, sizeof *table->rows, by_uid);
 	for (size_t i = 0; i < table->top; i++) {
 		const struct row *row = &table->rows[i];
+		if (i && i % FILL_TURN == 0)
+			imap->env->ops->sleep(imap->env, 0);
 		if (!row->uid)
 			continue;
 		if (i && row->uid == row[-1].uid)

@@ -350,6 +350,13 @@ void imap_wire_expect_body(struct imap_wire *wire, uint64_t max_octets,
 	wire->check.arg = arg;
 }
 
+void imap_wire_expect_items(struct imap_wire *wire,
+			    void (*on_item)(void *arg, const struct wire_item *), void *arg)
+{
+	wire->check.on_item = on_item;
+	wire->check.item_arg = arg;
+}
+
 void imap_wire_expect_tag(struct imap_wire *wire, const char *tag)
 {
 	size_t len = strlen(tag);

@@ -113,6 +113,18 @@ void imap_wire_limit(struct imap_wire *, uint64_t wait_ms, uint64_t until_ms);
 void imap_wire_expect_body(struct imap_wire *, uint64_t max_octets,
 			   void (*on_body)(void *arg, const struct wire_body *), void *arg);
 
+/* What a FETCH reply told of a message, bodies apart. */
+struct wire_item {
+	uint32_t number, uid, octets;
+	bool has_uid, has_octets, has_flags, is_deleted;
+};
+
+/* From now on FETCH replies are told to `on_item`, each when its line has ended, and libetpan hears
+ * nothing of them: it would spend ten times as long on each. NULL: as before. No body may be expected
+ * meanwhile. */
+void imap_wire_expect_items(struct imap_wire *,
+			    void (*on_item)(void *arg, const struct wire_item *), void *arg);
+
 /* The tag that the next tagged reply must bear: `tag` is copied. A reply with another tag kills the
  * wire (B-20). While no tag is expected only the greeting and untagged data may come. Called by
  * whoever sends a command; libetpan's own senders bear the decimal number of mailimap->imap_tag

@@ -40,7 +40,9 @@
 enum {
 	WARM_STACKS = 64,   /* idle stacks that keep their pages */
 	IDLE_STACKS = 1024, /* idle stacks that stay mapped */
-	SWEEP_MS = 1000,    /* how often parked stacks are looked at, and how long they may rest */
+	SWEEP_NS = 2000000, /* of a turn, at most: to give pages back costs 2 to 150 us a stack */
+	SWEEP_PAUSE_MS = 10,
+	SWEEP_MS = 1000, /* how often parked stacks are looked at, and how long they may rest */
 	PAINT = 0xA5,
 };
 
@@ -294,9 +296,11 @@ static void on_sweep(uv_timer_t *timer)
 {
 	struct fibers *fibers = timer->data;
 	uint64_t now = uv_now(fibers->loop);
+	uint64_t end = uv_hrtime() + SWEEP_NS;
 	size_t left = 0;
+	bool is_cut = false;
 
-	for (struct fiber *fiber = fibers->all; fiber; fiber = fiber->next) {
+	for (struct fiber *fiber = fibers->all; fiber && !is_cut; fiber = fiber->next) {
 		if (fiber->state != PARKED || fiber->is_swept)
 			continue;
 		if (now - fiber->since_ms < SWEEP_MS) {
@@ -305,8 +309,11 @@ static void on_sweep(uv_timer_t *timer)
 		}
 		pages_give_back(fiber, (char *)fiber->sp - SWITCH_MARGIN);
 		fiber->is_swept = true;
+		is_cut = uv_hrtime() > end;
 	}
-	if (!left)
+	if (is_cut)
+		uv_timer_start(timer, on_sweep, SWEEP_PAUSE_MS, SWEEP_MS);
+	else if (!left)
 		uv_timer_stop(timer);
 }
 

@@ -6,13 +6,13 @@
  * 1. Opens SESSIONS (5000) sessions on 127.0.0.1:PORT, each as a user of its own, 50 at a time, and
  *    weighs the process PID before and after: its proportional set size, per session.
  * 2. Sends RATE (500) NOOPs a second over the held sessions, round robin, for half of SECONDS (20).
- * 3. The same for SECONDS while LISTERS (3) clients log in to maildrops of MESSAGES (100,000) and do
- *    STAT, LIST, UIDL, QUIT over and over.
+ * 3. The same for SECONDS while LISTERS (3) clients log in to maildrops of MESSAGES (100,000) and
+ *    do STAT, LIST, UIDL, QUIT over and over.
  *
  * NOOPs leave by the clock and do not wait for the answers to earlier ones, so a server that stands
- * still for 100 ms is seen by every NOOP of that time. `lag` is how late this program itself was: it
- * tells a busy machine from a slow server. Prints `name key=value...` lines; a refused or dropped
- * session ends it with status 1.
+ * still for 100 ms is seen by every NOOP of that time. `lag` is how late this program itself was:
+ * it tells a busy machine from a slow server. Prints `name key=value...` lines; a refused or
+ * dropped session ends it with status 1.
  */
 #include <errno.h>
 #include <netinet/in.h>

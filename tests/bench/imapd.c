@@ -7,7 +7,7 @@
  * It listens on 127.0.0.1, in clear, takes any name and password, and prints "port N" when ready.
  * Mailboxes are arithmetic: nothing is stored, a message has UID = sequence number, and its octets
  * are computed while they are sent. The name says how many messages there are, and how large they
- * are: n100000 has 100,000, n1000s20480-x has 1,000 of 20,480 octets; any other name has the defaults.
+ * are: n100000 has 100,000, n1000s20480-x has 1,000 of 20,480 octets; others have the defaults.
  * STORE and EXPUNGE answer as they should and change nothing, so a run can be repeated.
  *
  * A command is answered whole before the next line is looked at. A long answer is a job: `pump` has
@@ -246,7 +246,7 @@ static void say_mailbox(struct conn *c)
 		c->count, c->count + 1);
 }
 
-/* The first row whose verb begins the line tells what to do; `say` comes before the tagged answer. */
+/* The first row whose verb begins the line tells what to do; `say` comes before the tagged line. */
 enum verb { FETCH, EXPUNGE, LOGIN, SELECT, EXAMINE, LOGOUT, PLAIN };
 static const struct command {
 	const char *verb;
