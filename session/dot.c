@@ -22,7 +22,7 @@ enum {
 	STATUS = 48,   /* room in front for the longest status line, octets */
 	TAIL = 64,     /* octets held back while streaming (F-09) */
 	SLICE = 16384, /* octets taken from the store's chunk at a time */
-	BATCH = 32768, /* octets worth a write while streaming: two TLS records */
+	BATCH = 65536, /* octets worth a write while streaming: four TLS records */
 	/* Normalised octets grow by a third at most (".\r\n" becomes "..\r\n"); raw ones double. */
 	HOLD = STATUS + SESSION_HOLD / 3 * 4 + 3 * SLICE,
 };

@@ -163,6 +163,9 @@ static size_t pass(struct imap_wire *wire, void *into, size_t max)
 {
 	size_t len = buf_len(&wire->in);
 
+	/* A long body pays for deeper reads; a short one shall not touch the pages of a stack. */
+	if (max > WIRE_READ && wire->left <= WIRE_LARGE)
+		max = WIRE_READ;
 	if (max > wire->left)
 		max = (size_t)wire->left;
 	if (len) {
@@ -197,8 +200,6 @@ static ssize_t low_read(mailstream_low *low, void *into, size_t max)
 	struct imap_wire *wire = low->data;
 	size_t got = 0;
 
-	if (max > WIRE_READ)
-		max = WIRE_READ;
 	while (max && !got && !wire->is_dead) {
 		if (!buf_len(&wire->check.out))
 			work(wire);

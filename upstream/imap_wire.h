@@ -48,6 +48,9 @@ enum {
 	WIRE_LITERAL = 65536, /* longest literal that is not an expected body, octets */
 	WIRE_NAME = 4096,     /* longest folder name, octets */
 	WIRE_READ = 16384, /* most octets handed to libetpan at once: bounds the stack it touches */
+	WIRE_LARGE =
+		262144, /* while more than this is left of a body libetpan gets all it asks for,
+				 64 KiB: a quarter of the CPU of a long RETR was system calls */
 	WIRE_REPLY = 128 << 20, /* most octets of lines and dropped literals up to a tagged reply */
 	WIRE_KEPT = 2 << 20,    /* most octets that libetpan hears up to a tagged reply outside
 				   FETCH, each line counted WIRE_KEPT_LINE longer: it keeps all */
