@@ -240,7 +240,7 @@ static void test_announced(void **state)
 	canned_init(&canned, ERR_CLIENT, "", 0);
 	dot_init(&dot, &canned.stream, true, 4711);
 	dot.sink.announced_octets = 999999;
-	feed(&dot, text, 40000, 40000, 1);
+	feed(&dot, text, 80000, 80000, 1);
 	assert_true(dot_started(&dot));
 	assert_true(canned.writes >= 1);
 	assert_memory_equal(canned_output(&canned), "+OK 999999 octets\r\n0123", 23);
