@@ -237,10 +237,8 @@ enum check_next check_fragment(struct check *check, const char *line, size_t len
 
 	while (scan.end > scan.at && (scan.end[-1] == '\r' || scan.end[-1] == ' '))
 		scan.end--;
-	if (check->reply == REPLY_NONE) {
+	if (check->reply == REPLY_NONE)
 		check->reply_octets = 0;
-		check->number = 0;
-	}
 	check->reply_octets += len;
 	if (check->reply_octets > WIRE_LINE)
 		next = check_refuse(check, "a line is too long");
@@ -248,7 +246,7 @@ enum check_next check_fragment(struct check *check, const char *line, size_t len
 		next = check_refuse(check, "a line holds a NUL");
 	else
 		next = read_fragment(check, scan);
-	if (!check->number && buf_len(&check->out) > before)
+	if (buf_len(&check->out) > before)
 		check->kept += buf_len(&check->out) - before + WIRE_KEPT_LINE;
 	if (check->kept > WIRE_KEPT)
 		next = check_refuse(check, "a reply does not end");

@@ -32,10 +32,10 @@ enum check_reply { REPLY_NONE, REPLY_DROPPED, REPLY_FETCH };
 struct check {
 	/* What is expected; set by imap_wire.c. */
 	char tag[24];      /* of the next tagged reply; "": none may come */
-	uint64_t body_max; /* 0: no body may come */
+	uint64_t body_max; /* 0: no body may come, or no further one */
 	void (*on_body)(void *arg, const struct wire_body *);
 	void *arg;
-	void (*on_item)(void *arg, const struct wire_item *); /* NULL: libetpan hears of items */
+	void (*on_item)(void *arg, const struct wire_item *); /* NULL: nobody asks */
 	void *item_arg;
 	const struct log *log; /* borrowed; NULL: silence */
 
@@ -53,10 +53,8 @@ struct check {
 	/* Where a reply stands between two fragments. */
 	enum check_reply reply;
 	size_t reply_octets; /* of its fragments so far */
-	uint32_t number;     /* n of `* n FETCH`; 0: it is no FETCH */
 	unsigned depth;      /* open parentheses of the FETCH item's value; 0: between items */
-	bool has_items;      /* its "* n FETCH (" is in `out` */
-	uint64_t kept;       /* octets put in `out` outside FETCH since the last tagged reply */
+	uint64_t kept;       /* octets put in `out` since the last tagged reply */
 	unsigned warnings;   /* untagged NO and the like since then */
 };
 

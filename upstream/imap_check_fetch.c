@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_check_fetch.c - the doorman's grammar of FETCH replies.
  *
- * `* n FETCH (` is said to libetpan when the first item worth telling comes, and `)` when all was
- * read; items that it has no use for leave no trace. A literal may stand in any item, so the reading
- * may pause at any place where a literal may begin: `depth` and `has_items` are all that it must
+ * What the items tell is gathered in `item` and told when the reply has ended; libetpan hears of a
+ * body alone, and of a reply without one nothing. A literal may stand in any item, so the reading
+ * may pause at any place where a literal may begin: `item` and `depth` are all that it must
  * remember then.
  */
 #include "upstream/imap_check.h"
 
 #include <errno.h>
-
-static void begin_item(struct check *check)
-{
-	if (check->has_items) {
-		check_put(check, " ", 1);
-		return;
-	}
-	check_put(check, "* ", 2);
-	check_put_number(check, check->number);
-	check_put(check, " FETCH (", 8);
-	check->has_items = true;
-}
 
 static bool is_letter(char c)
 {
@@ -100,11 +88,6 @@ static enum check_next fetch_uid(struct check *check, struct scan *scan)
 		return check_refuse(check, "a UID is no number from 1 to 4294967295");
 	check->item.has_uid = true;
 	check->item.uid = uid;
-	if (check->on_item)
-		return CHECK_LINE;
-	begin_item(check);
-	check_put(check, "UID ", 4);
-	check_put_scan(check, value);
 	return CHECK_LINE;
 }
 
@@ -116,14 +99,6 @@ static enum check_next fetch_size(struct check *check, struct scan *scan)
 	bool is_number = scan_number(value, &size);
 	check->item.has_octets = is_number && size;
 	check->item.octets = is_number ? size : 0;
-	if (!check->on_item) {
-		begin_item(check);
-		check_put(check, "RFC822.SIZE ", 12);
-		if (is_number)
-			check_put_scan(check, value);
-		else
-			check_put(check, "0", 1);
-	}
 	if (is_number)
 		return CHECK_LINE;
 	if (!scan_len(&value))
@@ -134,12 +109,14 @@ static enum check_next fetch_size(struct check *check, struct scan *scan)
 	return CHECK_LINE;
 }
 
-static enum check_next item_flags(struct check *check, struct scan *scan)
+static enum check_next fetch_flags(struct check *check, struct scan *scan)
 {
 	static const char *const deleted[] = {"\\Deleted", NULL};
 	size_t before = buf_len(&check->out);
-	int count = check_flags(check, scan, deleted);
 
+	if (scan->at == scan->end || *scan->at != '(')
+		return skip_value(check, scan);
+	int count = check_flags(check, scan, deleted);
 	check_take_back(check, before);
 	if (count < 0)
 		return check_refuse(check, "a list of flags has no end");
@@ -148,27 +125,15 @@ static enum check_next item_flags(struct check *check, struct scan *scan)
 	return CHECK_LINE;
 }
 
-static enum check_next fetch_flags(struct check *check, struct scan *scan)
-{
-	static const char *const known[] = {"\\Seen",  "\\Deleted", "\\Answered", "\\Flagged",
-					    "\\Draft", "\\Recent",  NULL};
-
-	if (scan->at == scan->end || *scan->at != '(')
-		return skip_value(check, scan);
-	if (check->on_item)
-		return item_flags(check, scan);
-	begin_item(check);
-	check_put(check, "FLAGS ", 6);
-	if (check_flags(check, scan, known) < 0)
-		return check_refuse(check, "a list of flags has no end");
-	return CHECK_LINE;
-}
-
+/* A second body would be kept by libetpan beside the first, so one is all that a command gets. */
 static void begin_body(struct check *check)
 {
-	check->body.number = check->number;
-	begin_item(check);
-	check_put(check, "BODY[]", 6);
+	check->body_max = 0;
+	check->item.has_body = true;
+	check->item.is_nil = false;
+	check_put(check, "* ", 2);
+	check_put_number(check, check->item.number);
+	check_put(check, " FETCH (BODY[]", 14);
 	if (check->body.has_origin) {
 		check_put(check, "<", 1);
 		check_put_number(check, check->body.origin);
@@ -221,10 +186,8 @@ static enum check_next fetch_body(struct check *check, struct scan *scan)
 	}
 	if (!scan_is(scan_atom(scan), "NIL"))
 		return check_refuse(check, "a message is no string");
-	if (!check->body_max)
-		return CHECK_LINE;
-	begin_item(check);
-	check_put(check, "BODY[] NIL", 10);
+	if (!check->item.has_body)
+		check->item.has_body = check->item.is_nil = true;
 	return CHECK_LINE;
 }
 
@@ -333,13 +296,11 @@ enum check_next check_fetch_on(struct check *check, struct scan *scan)
 		scan->at++;
 	if (scan->at < scan->end)
 		return check_refuse(check, "something follows a FETCH reply");
-	if (check->has_items)
+	if (check->item.has_body && !check->item.is_nil)
 		check_put(check, ")\r\n", 3);
 	check->reply = REPLY_NONE;
-	if (check->on_item) {
-		check->item.number = check->number;
+	if (check->on_item)
 		check->on_item(check->item_arg, &check->item);
-	}
 	return CHECK_LINE;
 }
 
@@ -349,9 +310,7 @@ enum check_next check_fetch(struct check *check, struct scan *scan, uint32_t num
 	if (!scan_char(scan, '('))
 		return check_refuse(check, "a FETCH reply without a list");
 	check->reply = REPLY_FETCH;
-	check->number = number;
 	check->depth = 0;
-	check->has_items = false;
 	check->item = (struct wire_item){.number = number};
 	return check_fetch_on(check, scan);
 }

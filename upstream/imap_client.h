@@ -111,15 +111,4 @@ static inline bool imap_was(const struct imap_client *client, enum wire_outcome 
 /* Gives back what libetpan keeps of the last replies: untagged data is gone after this. */
 void imap_client_trim(struct imap_client *);
 
-/* What one `* n FETCH` told. */
-struct imap_item {
-	uint32_t number;          /* message sequence number; 0 is nonsense */
-	bool has_uid, has_octets; /* a size of 0 counts as none (C-06) */
-	bool has_flags, is_deleted;
-	bool has_body; /* BODY[], text or NIL */
-	bool is_nil;   /* it was NIL */
-	uint32_t uid, octets;
-};
-struct imap_item imap_item_of(const struct mailimap_msg_att *);
-
 #endif

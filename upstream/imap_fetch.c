@@ -4,6 +4,8 @@
  * libetpan calls take_octets() for each piece of the body as it comes in; a sink that waits makes
  * libetpan wait, and so the server: that is all the flow control. OK is said only when every octet
  * that was announced came, the FETCH closed with the right UID, and the tagged OK followed (F-09).
+ * The doorman tells when the body begins and what its reply said; it may be ahead of libetpan, so
+ * nothing is decided before the tagged reply.
  */
 #include "upstream/imap.h"
 
@@ -17,9 +19,8 @@ struct transfer {
 	uint32_t uid;
 	uint64_t from, octets;   /* the part; octets UINT64_MAX: all */
 	uint64_t skip, room;     /* octets yet to be dropped; octets that may yet be put */
-	unsigned bodies;         /* how many began */
+	bool has_begun;          /* the body: there is one at most */
 	uint64_t announced, got; /* octets of the body */
-	uint32_t number;         /* sequence number of the reply with the body */
 	bool is_label_wrong;     /* another part than the one asked for */
 	bool is_closed;          /* the FETCH with our UID and the body ended */
 	bool is_nil;
@@ -36,10 +37,8 @@ static void begin_body(void *arg, const struct wire_body *body)
 	struct transfer *transfer = arg;
 	uint64_t rest;
 
-	if (++transfer->bodies > 1)
-		return;
+	transfer->has_begun = true;
 	transfer->announced = body->octets;
-	transfer->number = body->number;
 	transfer->room = transfer->octets;
 	if (body->has_origin)
 		transfer->is_label_wrong = body->origin != transfer->from;
@@ -76,7 +75,7 @@ static bool take_octets(int type, struct mailimap_msg_att_body_section *section,
 		(type == MAILIMAP_MSG_ATT_BODY_SECTION &&
 		 (!section || !section->sec_section || !section->sec_section->sec_spec));
 
-	if (transfer->bodies != 1 || transfer->is_label_wrong || !is_whole_message) {
+	if (!transfer->has_begun || transfer->is_label_wrong || !is_whole_message) {
 		transfer->is_wrong = true;
 		return false;
 	}
@@ -98,20 +97,18 @@ static bool take_octets(int type, struct mailimap_msg_att_body_section *section,
 }
 
 /* A FETCH reply has ended. Only the one with our body counts; others are news about flags. */
-static void end_item(struct mailimap_msg_att *att, void *arg)
+static void end_item(void *arg, const struct wire_item *item)
 {
 	struct transfer *transfer = arg;
-	struct imap_item item = imap_item_of(att);
 
-	if (!item.has_body)
+	if (!item->has_body)
 		return;
-	if (!item.has_uid || item.uid != transfer->uid || transfer->is_closed ||
-	    (transfer->bodies && item.number != transfer->number)) {
+	if (!item->has_uid || item->uid != transfer->uid || transfer->is_closed) {
 		transfer->is_wrong = true;
 		return;
 	}
 	transfer->is_closed = true;
-	transfer->is_nil = item.is_nil;
+	transfer->is_nil = item->is_nil;
 }
 
 static struct err send_fetch(struct imap_client *client, const struct transfer *transfer, int *tag)
@@ -132,13 +129,13 @@ static struct err run(struct imap_client *client, struct transfer *transfer)
 	int tag;
 
 	TRY(send_fetch(client, transfer, &tag));
-	mailimap_set_msg_att_handler(client->im, end_item, transfer);
 	mailimap_set_msg_body_handler(client->im, take_octets, transfer);
 	imap_wire_expect_body(client->wire, UINT32_MAX, begin_body, transfer);
+	imap_wire_expect_items(client->wire, end_item, transfer);
 	struct err err = imap_receive(client, PHASE_BODY, tag);
+	imap_wire_expect_items(client->wire, NULL, NULL);
 	imap_wire_expect_body(client->wire, 0, NULL, NULL);
 	mailimap_set_msg_body_handler(client->im, NULL, NULL);
-	mailimap_set_msg_att_handler(client->im, NULL, NULL);
 	return transfer->err.kind ? transfer->err : err;
 }
 
@@ -163,7 +160,7 @@ static struct err gone_or(struct imap *imap, uint32_t uid, struct err err)
  * never saw (F-10). */
 static bool may_be_empty(const struct transfer *transfer, const struct message *msg)
 {
-	if (!transfer->bodies && transfer->is_nil && transfer->from < msg->octets)
+	if (!transfer->has_begun && transfer->is_nil && transfer->from < msg->octets)
 		return false;
 	return transfer->from > 0 || msg->octets == 0;
 }
@@ -173,7 +170,7 @@ static struct err judge(struct imap *imap, struct transfer *transfer, const stru
 {
 	struct imap_client *client = &imap->client;
 
-	if (transfer->is_wrong || transfer->bodies > 1 || transfer->is_label_wrong) {
+	if (transfer->is_wrong || transfer->is_label_wrong) {
 		imap_client_kill(client);
 		return ERR(ERR_UPSTREAM, EPROTO, "the mail server sent another message");
 	}

@@ -38,32 +38,30 @@ struct table {
 };
 
 /* Takes one FETCH reply. Called by the doorman for each, ours or unsolicited. */
-static void take_row(void *arg, const struct wire_item *told)
+static void take_row(void *arg, const struct wire_item *item)
 {
 	struct table *table = arg;
-	struct wire_item item = *told;
 
-	if (!item.number || item.number > table->room || (item.has_uid && !item.uid)) {
-		/* Courier's `* 0 FETCH`, or more messages than there can be: only a line that
-		 * names a message is missed. */
-		table->is_wrong |= item.has_uid;
+	if (item->number > table->room) {
+		/* More messages than there can be: only a line that names one is missed. */
+		table->is_wrong |= item->has_uid;
 		return;
 	}
-	struct row *row = &table->rows[item.number - 1];
-	if (item.has_uid && row->uid && row->uid != item.uid) {
+	struct row *row = &table->rows[item->number - 1];
+	if (item->has_uid && row->uid && row->uid != item->uid) {
 		table->is_wrong = true;
 		return;
 	}
-	if (item.has_uid && !row->uid) {
-		row->uid = item.uid;
+	if (item->has_uid && !row->uid) {
+		row->uid = item->uid;
 		table->told++;
 	}
-	if (item.number > table->top)
-		table->top = item.number;
-	if (item.has_octets)
-		row->octets = item.octets;
-	if (item.has_flags)
-		row->is_deleted = item.is_deleted;
+	if (item->number > table->top)
+		table->top = item->number;
+	if (item->has_octets)
+		row->octets = item->octets;
+	if (item->has_flags)
+		row->is_deleted = item->is_deleted;
 }
 
 /* Reads the UID at the end of `[MESSAGELIMIT n uid]` (RFC 9738); 0 if there is none. */
@@ -161,13 +159,12 @@ struct single {
 	uint32_t uid, octets;
 };
 
-static void take_single(struct mailimap_msg_att *att, void *arg)
+static void take_single(void *arg, const struct wire_item *item)
 {
 	struct single *single = arg;
-	struct imap_item item = imap_item_of(att);
 
-	if (item.has_uid && item.uid == single->uid && item.has_octets)
-		single->octets = item.octets;
+	if (item->has_uid && item->uid == single->uid && item->has_octets)
+		single->octets = item->octets;
 }
 
 /* Asks for sizes that the listing did not tell, a message at a time: one that the server cannot
@@ -183,10 +180,10 @@ static struct err ask_sizes(struct imap *imap, struct table *table)
 			continue;
 		struct single single = {.uid = row->uid};
 		asked++;
-		mailimap_set_msg_att_handler(client->im, take_single, &single);
+		imap_wire_expect_items(client->wire, take_single, &single);
 		struct err err = imap_command(client, PHASE_LIST, "UID FETCH %u (UID RFC822.SIZE)",
 					      row->uid);
-		mailimap_set_msg_att_handler(client->im, NULL, NULL);
+		imap_wire_expect_items(client->wire, NULL, NULL);
 		if (err.kind && !imap_client_is_alive(client))
 			return err;
 		row->octets = single.octets;

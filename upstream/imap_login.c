@@ -111,13 +111,6 @@ static struct err dial(struct imap_client *client, const struct upstream_conf *c
 	return env->ops->secure(env, plain, &conf->tls_policy, out);
 }
 
-static void no_progress(size_t current, size_t maximum, void *context)
-{
-	(void)current;
-	(void)maximum;
-	(void)context;
-}
-
 /* Puts the doorman and libetpan over a stream, which is theirs in any case. */
 static struct err set_up(struct imap_client *client, struct stream *stream)
 {
@@ -125,8 +118,6 @@ static struct err set_up(struct imap_client *client, struct stream *stream)
 	client->im = mailimap_new(0, NULL);
 	if (!client->im)
 		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-	/* Without a progress callback libetpan ignores the handler of FETCH items. */
-	mailimap_set_progress_callback(client->im, NULL, no_progress, NULL);
 	client->im->imap_stream = mailstream_new(imap_wire_low(client->wire), STREAM_OCTETS);
 	if (!client->im->imap_stream)
 		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");

@@ -14,15 +14,15 @@
  *	+ base64 | + .
  *	* CAPABILITY ...    * SEARCH n ...
  *	* LIST|LSUB (\flags) "/" "name"         names always quoted
- *	* n FETCH (UID u RFC822.SIZE s FLAGS (system flags) BODY[]<o> {n} ...)
+ *	* n FETCH (BODY[]<o> {n} ...)         once a command, and only if a body is expected
  *
  * Everything else is dropped, literals included (H-10): sel_exists, rsp_expunged and the like are
- * never set. RFC822.SIZE is 0 if the server's value was no number below 2^32 (N-14). RFC822 is called
- * BODY[]; a quoted string becomes a literal, so that libetpan's body handler is not called octet by
- * octet. There is never an end of file, only an error.
+ * never set. RFC822 is called BODY[]; a quoted string becomes a literal, so that libetpan's body
+ * handler is not called octet by octet. There is never an end of file, only an error.
  *
- * What libetpan drops is kept: the outcome, code and text of each tagged reply, BYE's words, [ALERT]s,
- * the length and origin of the body literal that flows now; and round trips are counted.
+ * What libetpan does not hear is told here: what each FETCH reply says of its message; the outcome,
+ * code and text of each tagged reply; BYE's words; [ALERT]s; the length and origin of the body
+ * literal that flows now. And round trips are counted.
  *
  * Not to be called on this stream: mailimap_capability() (takes an OK for data: NULL), for which a
  * CAPABILITY command of one's own stands in; mailimap_status() and the like, whose data is dropped.
@@ -52,8 +52,9 @@ enum {
 		262144, /* while more than this is left of a body libetpan gets all it asks for,
 				 64 KiB: a quarter of the CPU of a long RETR was system calls */
 	WIRE_REPLY = 128 << 20, /* most octets of lines and dropped literals up to a tagged reply */
-	WIRE_KEPT = 2 << 20,    /* most octets that libetpan hears up to a tagged reply outside
-				   FETCH, each line counted WIRE_KEPT_LINE longer: it keeps all */
+	WIRE_KEPT = 2 << 20,    /* most octets that libetpan hears up to a tagged reply, body
+				   literals apart, each line counted WIRE_KEPT_LINE longer: it
+				   keeps all */
 	WIRE_KEPT_LINE = 64,
 };
 
@@ -74,7 +75,6 @@ struct wire_body {
 			    escapes removed */
 	bool has_origin; /* labelled BODY[...]<origin> */
 	uint64_t origin;
-	uint32_t number; /* message sequence number n of `* n FETCH` */
 };
 
 struct imap_wire;
@@ -108,23 +108,29 @@ struct err imap_wire_secure(struct imap_wire *, const struct env *,
 /* Bounds each wait and, 0: no bound, all of what follows: see stream_limit(). */
 void imap_wire_limit(struct imap_wire *, uint64_t wait_ms, uint64_t until_ms);
 
-/* The next command may be answered by bodies (BODY[], BODY[]<o>, RFC822) of any length up to
+/* The next command may be answered by one body (BODY[], BODY[]<o>, RFC822) of any length up to
  * `max_octets`, never more than 2^32-1 (0: none, the state after birth and after each tagged reply).
- * A longer one kills the wire with ERR_POLICY (F-12). `on_body` is called when such a body begins,
- * empty ones included, NIL not, before libetpan sees an octet of it; may be NULL. It may call
- * imap_wire_kill(). */
+ * A longer one kills the wire with ERR_POLICY (F-12), a second one with ERR_UPSTREAM: libetpan
+ * keeps what surrounds each. `on_body` is called when the body begins, an empty one included, NIL
+ * not, before libetpan sees an octet of it; may be NULL. It may call imap_wire_kill(). */
 void imap_wire_expect_body(struct imap_wire *, uint64_t max_octets,
 			   void (*on_body)(void *arg, const struct wire_body *), void *arg);
 
-/* What a FETCH reply told of a message, bodies apart. */
+/* What a FETCH reply told of a message. */
 struct wire_item {
-	uint32_t number, uid, octets;
-	bool has_uid, has_octets, has_flags, is_deleted;
+	uint32_t number;          /* message sequence number, 1 or more */
+	uint32_t uid;             /* 1 or more, if has_uid */
+	uint32_t octets;          /* RFC822.SIZE */
+	bool has_uid, has_octets; /* a size of 0 or of 2^32 or more, or none at all, counts as not
+				      told (C-06, N-14) */
+	bool has_flags, is_deleted;
+	bool has_body; /* BODY[], BODY[]<o> or RFC822: octets or NIL */
+	bool is_nil;   /* it was NIL */
 };
 
-/* From now on FETCH replies are told to `on_item`, each when its line has ended, and libetpan hears
- * nothing of them: it would spend ten times as long on each. NULL: as before. No body may be expected
- * meanwhile. */
+/* From now on each FETCH reply, asked for or not, is told to `on_item` when it has ended; `* 0
+ * FETCH` is not. That may be before libetpan has read the last octets of the reply's body, never
+ * before on_body was called for it. NULL: nobody is told, the state after birth. */
 void imap_wire_expect_items(struct imap_wire *,
 			    void (*on_item)(void *arg, const struct wire_item *), void *arg);
 

@@ -2,6 +2,8 @@
 /* heard.c - a doorman over a canned stream, without libetpan behind it. */
 #include "tests/fake/heard.h"
 
+#include <stdio.h>
+
 #include <libetpan/mailstream_low.h>
 
 void heard_init(struct heard *heard, const void *in, size_t len, const struct log *log)
@@ -9,8 +11,10 @@ void heard_init(struct heard *heard, const void *in, size_t len, const struct lo
 	*heard = (struct heard){.bodies = 0};
 	canned_init(&heard->canned, ERR_UPSTREAM, in, len);
 	buf_init(&heard->octets, 512 << 20);
+	buf_init(&heard->items, 65536);
 	heard->wire = imap_wire_new(&heard->canned.stream, log);
 	imap_wire_expect_tag(heard->wire, "1");
+	imap_wire_expect_items(heard->wire, heard_item, heard);
 }
 
 bool heard_fini(struct heard *heard)
@@ -18,6 +22,7 @@ bool heard_fini(struct heard *heard)
 	imap_wire_free(heard->wire);
 	bool is_closed = heard->canned.is_closed;
 	buf_fini(&heard->octets);
+	buf_fini(&heard->items);
 	canned_fini(&heard->canned);
 	return is_closed;
 }
@@ -30,6 +35,21 @@ void heard_body(void *arg, const struct wire_body *body)
 	heard->body = *body;
 	if (heard->kills)
 		imap_wire_kill(heard->wire);
+}
+
+void heard_item(void *arg, const struct wire_item *item)
+{
+	struct heard *heard = arg;
+	char uid[20] = "", size[20] = "";
+
+	if (item->has_uid)
+		snprintf(uid, sizeof uid, " uid %u", item->uid);
+	if (item->has_octets)
+		snprintf(size, sizeof size, " size %u", item->octets);
+	heard->has_lost |=
+		!buf_printf(&heard->items, "%u%s%s%s%s%s%s;", item->number, uid, size,
+			    item->has_flags ? " flags" : "", item->is_deleted ? " deleted" : "",
+			    item->has_body ? " body" : "", item->is_nil ? " nil" : "");
 }
 
 ssize_t heard_once(struct heard *heard, size_t max)
@@ -55,12 +75,22 @@ bool heard_all(struct heard *heard, size_t max)
 	       low->driver->mailstream_write(low, "x", 1) == -1;
 }
 
-const char *heard_text(struct heard *heard)
+static const char *text_of(struct buf *buf)
 {
-	char *room = buf_room(&heard->octets, 1);
+	char *room = buf_room(buf, 1);
 
 	*room = '\0';
-	return buf_data(&heard->octets);
+	return buf_data(buf);
+}
+
+const char *heard_text(struct heard *heard)
+{
+	return text_of(&heard->octets);
+}
+
+const char *heard_items(struct heard *heard)
+{
+	return heard->has_lost ? "too many" : text_of(&heard->items);
 }
 
 const char *heard_rule(const struct heard *heard)

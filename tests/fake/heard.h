@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* heard.h - a doorman over a canned stream, and all that it tells libetpan, without libetpan. */
+/* heard.h - a doorman over a canned stream, and all that it tells, without libetpan. */
 #ifndef POPGATE_HEARD_H
 #define POPGATE_HEARD_H
 
@@ -15,12 +15,14 @@ struct heard {
 	struct canned canned;
 	struct imap_wire *wire;
 	struct buf octets; /* told so far; 512 MiB at most */
+	struct buf items;  /* what heard_item() was told, see heard_items(); 64 KiB at most */
+	bool has_lost;     /* it was told more than that */
 	unsigned bodies;   /* announced by heard_body() */
 	struct wire_body body;
 	bool kills; /* heard_body() kills the wire */
 };
 
-/* Tag 1 is expected. `in` is borrowed. */
+/* Tag 1 is expected, and items are by heard_item(). `in` is borrowed. */
 void heard_init(struct heard *, const void *in, size_t len, const struct log *);
 
 /* Closes and frees; returns whether the stream had been closed. */
@@ -28,6 +30,13 @@ bool heard_fini(struct heard *);
 
 /* For imap_wire_expect_body(). */
 void heard_body(void *heard, const struct wire_body *);
+
+/* For imap_wire_expect_items(). */
+void heard_item(void *heard, const struct wire_item *);
+
+/* The items told so far as a string, borrowed: "1 uid 7 size 12 flags deleted body nil;" for each,
+ * without what it did not tell. */
+const char *heard_items(struct heard *);
 
 /* Reads at most `max` octets once, at most 65536. Returns how many; -1: the wire is dead. */
 ssize_t heard_once(struct heard *, size_t max);

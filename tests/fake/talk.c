@@ -22,13 +22,6 @@ const char *__lsan_default_suppressions(void)
 	return "leak:libetpan.so\n";
 }
 
-static void no_progress(size_t now, size_t end, void *arg)
-{
-	(void)now;
-	(void)end;
-	(void)arg;
-}
-
 static void on_body(void *arg, const struct wire_body *body)
 {
 	struct talk *talk = arg;
@@ -51,38 +44,12 @@ static bool on_octets(int type, struct mailimap_msg_att_body_section *section, c
 	return true;
 }
 
-static void note_static(struct talk_message *message, struct mailimap_msg_att_static *item)
-{
-	switch (item->att_type) {
-	case MAILIMAP_MSG_ATT_UID:
-		message->uid = item->att_data.att_uid;
-		break;
-	case MAILIMAP_MSG_ATT_RFC822_SIZE:
-		message->size = item->att_data.att_rfc822_size;
-		message->has_size = true;
-		break;
-	case MAILIMAP_MSG_ATT_BODY_SECTION:
-		message->has_body = true;
-		message->is_nil = !item->att_data.att_body_section->sec_body_part;
-		break;
-	}
-}
-
-static void on_message(struct mailimap_msg_att *att, void *arg)
+static void on_item(void *arg, const struct wire_item *item)
 {
 	struct talk *talk = arg;
-	struct talk_message message = {.number = att->att_number};
 
-	for (clistiter *at = clist_begin(att->att_list); at; at = clist_next(at)) {
-		struct mailimap_msg_att_item *item = clist_content(at);
-		if (item->att_type == MAILIMAP_MSG_ATT_ITEM_STATIC)
-			note_static(&message, item->att_data.att_static);
-		else if (item->att_type == MAILIMAP_MSG_ATT_ITEM_DYNAMIC &&
-			 item->att_data.att_dyn->att_list)
-			message.flags = (unsigned)clist_count(item->att_data.att_dyn->att_list);
-	}
 	if (talk->messages < TALK_MESSAGES)
-		talk->message[talk->messages] = message;
+		talk->message[talk->messages] = *item;
 	talk->messages++;
 }
 
@@ -266,8 +233,7 @@ void talk_run(struct talk *talk, struct stream *stream, uint64_t max_body)
 		talk->results[i] = -1;
 	session.wire = imap_wire_new(stream, NULL);
 	session.im = mailimap_new(0, NULL);
-	mailimap_set_progress_callback(session.im, NULL, no_progress, NULL);
-	mailimap_set_msg_att_handler(session.im, on_message, talk);
+	imap_wire_expect_items(session.wire, on_item, talk);
 	mailimap_set_msg_body_handler(session.im, on_octets, talk);
 	for (enum talk_step step = 0; step < TALK_STEPS; step++) {
 		if (step != TALK_CONNECT)

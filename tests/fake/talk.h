@@ -34,11 +34,7 @@ struct talk {
 	uint32_t uidvalidity, uidnext;
 	unsigned capabilities; /* number of them */
 	unsigned messages;     /* FETCH replies in all */
-	struct talk_message {
-		uint32_t number, uid, size;
-		unsigned flags; /* number of them */
-		bool has_size, has_body, is_nil;
-	} message[TALK_MESSAGES];
+	struct wire_item message[TALK_MESSAGES];
 	unsigned folders, found;
 	char folder[64];       /* the last one's name */
 	size_t body_octets;    /* given to the body handler */

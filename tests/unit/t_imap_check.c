@@ -19,13 +19,17 @@ struct line {
 	size_t in_len;
 	const char *out;
 	size_t out_len;
-	const char *rule; /* in the words of the error; NULL: the server ends */
+	const char *items; /* as heard_items() has them */
+	const char *rule;  /* in the words of the error; NULL: the server ends */
 };
 
-#define LINE(in_, out_, rule_)                                                                     \
+/* No FETCH reply, one that libetpan hears of too, one that is told to us alone. */
+#define LINE(in_, out_, rule_) BODY(in_, out_, "", rule_)
+#define BODY(in_, out_, items_, rule_)                                                             \
 	{                                                                                          \
-		in_, sizeof in_ - 1, out_, sizeof out_ - 1, rule_                                  \
+		in_, sizeof in_ - 1, out_, sizeof out_ - 1, items_, rule_                          \
 	}
+#define ITEM(in_, items_) BODY(in_, "", items_, NULL)
 
 static const struct line lines[] = {
 	/* Status replies. */
@@ -83,17 +87,16 @@ static const struct line lines[] = {
 	/* Data. */
 	LINE("\r\n \r\n* 3 EXISTS \r\n\r\n1 OK x\r\n", "1 OK .\r\n", NULL),
 	LINE("* 3 exists\n", "", NULL),
-	LINE("*  3  FETCH (UID 1)\r\n", "* 3 FETCH (UID 1)\r\n", NULL),
+	ITEM("*  3  FETCH (UID 1)\r\n", "3 uid 1;"),
 	LINE("* 4294967296 EXISTS\r\n", "", "32 bits"),
 	LINE("* 3 RECENT\r\n* 2 EXPUNGE\r\n* VANISHED 1:3\r\n", "", NULL),
 	LINE("* FLAGS (\\Seen (x))\r\n* ESEARCH (TAG \"1\") ALL 1:3\r\n* ENABLED X\r\n", "", NULL),
 	LINE("* NAMESPACE ((\"\" \"\")) NIL NIL\r\n* STATUS INBOX ()\r\n* 5 FOO\r\n", "", NULL),
-	LINE("* FOO {3}\r\na\nb (\"{4}\r\n\r\n\r\n) x\r\n* 1 FETCH (UID 1)\r\n",
-	     "* 1 FETCH (UID 1)\r\n", NULL),
+	ITEM("* FOO {3}\r\na\nb (\"{4}\r\n\r\n\r\n) x\r\n* 1 FETCH (UID 1)\r\n", "1 uid 1;"),
 	LINE("* FOO ~{3+}\r\na\0b x\r\n", "", NULL),
 	LINE("* FOO {65537}\r\n", "", "too long"),
 	LINE("* FOO {99999999999999999999999}\r\n", "", "too long"),
-	LINE("* FOO \"{10}\"\r\n* 1 FETCH (UID 1)\r\n", "* 1 FETCH (UID 1)\r\n", NULL),
+	ITEM("* FOO \"{10}\"\r\n* 1 FETCH (UID 1)\r\n", "1 uid 1;"),
 	LINE("* CAPABILITY\r\n* CAPABILITY (\r\n", "", NULL),
 	LINE("* CAPABILITY IMAP4rev1  X-Y=1 \r\n", "* CAPABILITY IMAP4rev1 X-Y=1\r\n", NULL),
 	LINE("* SEARCH\r\n* SEARCH 1 22 (MODSEQ 5)\r\n", "* SEARCH\r\n* SEARCH 1 22\r\n", NULL),
@@ -116,40 +119,42 @@ static const struct line lines[] = {
 	LINE("* LIST () \"/\" \"x\r\n", "", "has no end"),
 	LINE("* 1 \0 x\r\n", "", "NUL"),
 	/* FETCH. */
-	LINE("* 1 FETCH (UID 7 RFC822.SIZE 12 FLAGS (\\Seen $x \\Foo \\Deleted))\r\n",
-	     "* 1 FETCH (UID 7 RFC822.SIZE 12 FLAGS (\\Seen \\Deleted))\r\n", NULL),
-	LINE("* 1 fetch  ( uid 7  rfc822.size 12 flags ( \\seen ) ) \r\n",
-	     "* 1 FETCH (UID 7 RFC822.SIZE 12 FLAGS (\\Seen))\r\n", NULL),
-	LINE("* 1 FETCH (FLAGS () UID 7))\r\n", "* 1 FETCH (FLAGS () UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (FLAGS (\\* [x] \"y)\" a%b) UID 7)\r\n", "* 1 FETCH (FLAGS () UID 7)\r\n",
-	     NULL),
-	LINE("* 1 FETCH (MODSEQ (-1) UID 7 X-GM-LABELS (\"\\\\Inbox\" [x]))\r\n",
-	     "* 1 FETCH (UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (UID 7 EMAILID (M1) PREVIEW NIL SAVEDATE \"x(\" FOO)\r\n",
-	     "* 1 FETCH (UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (MODSEQ (5))\r\n* 1 FETCH ()\r\n", "", NULL),
-	LINE("* 0 FETCH (UID 7 X {3}\r\nabc)\r\n* 1 FETCH (UID 1)\r\n", "* 1 FETCH (UID 1)\r\n",
-	     NULL),
-	LINE("* 9 FETCH (UID 4294967295)\r\n", "* 9 FETCH (UID 4294967295)\r\n", NULL),
+	ITEM("* 1 FETCH (UID 7 RFC822.SIZE 12 FLAGS (\\Seen $x \\Foo \\Deleted))\r\n",
+	     "1 uid 7 size 12 flags deleted;"),
+	ITEM("* 1 fetch  ( uid 7  rfc822.size 12 flags ( \\deleted ) ) \r\n",
+	     "1 uid 7 size 12 flags deleted;"),
+	ITEM("* 1 FETCH (FLAGS () UID 7))\r\n", "1 uid 7 flags;"),
+	ITEM("* 1 FETCH (FLAGS (\\* [x] \"\\Deleted)\" a%b Deleted \\DeletedX) UID 7)\r\n",
+	     "1 uid 7 flags;"),
+	ITEM("* 1 FETCH (FLAGS NIL UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (FLAGS (\\Deleted) FLAGS (\\Seen))\r\n", "1 flags;"),
+	ITEM("* 1 FETCH (MODSEQ (-1) UID 7 X-GM-LABELS (\"\\\\Inbox\" [x]))\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (UID 7 EMAILID (M1) PREVIEW NIL SAVEDATE \"x(\" FOO)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (MODSEQ (5))\r\n* 1 FETCH ()\r\n", "1;1;"),
+	ITEM("* 0 FETCH (UID 7 X {3}\r\nabc)\r\n* 1 FETCH (UID 1)\r\n", "1 uid 1;"),
+	/* Split, repeated and mixed replies are told one by one: nothing clings to the next. */
+	ITEM("* 2 FETCH (UID 7)\r\n* 1 FETCH (FLAGS (\\Deleted))\r\n* 3 EXISTS\r\n"
+	     "* 2 FETCH (RFC822.SIZE 12)\r\n* 2 FETCH (UID 7)\r\n",
+	     "2 uid 7;1 flags deleted;2 size 12;2 uid 7;"),
+	ITEM("* 4294967295 FETCH (UID 4294967295)\r\n", "4294967295 uid 4294967295;"),
 	LINE("* 9 FETCH (UID 4294967296)\r\n", "", "a UID"),
 	LINE("* 9 FETCH (UID 0)\r\n", "", "a UID"),
 	LINE("* 9 FETCH (UID)\r\n", "", "a UID"),
 	LINE("* 9 FETCH (UID -7)\r\n", "", "a UID"),
-	LINE("* 1 FETCH (RFC822.SIZE 9.37e+06 UID 7)\r\n", "* 1 FETCH (RFC822.SIZE 0 UID 7)\r\n",
-	     NULL),
-	LINE("* 1 FETCH (RFC822.SIZE -5 UID 7)\r\n", "* 1 FETCH (RFC822.SIZE 0 UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (RFC822.SIZE 4294967295)\r\n", "* 1 FETCH (RFC822.SIZE 4294967295)\r\n",
-	     NULL),
-	LINE("* 1 FETCH (RFC822.SIZE 4294967296)\r\n", "* 1 FETCH (RFC822.SIZE 0)\r\n", NULL),
-	LINE("* 1 FETCH (RFC822.SIZE NIL UID 7)\r\n", "* 1 FETCH (RFC822.SIZE 0 UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (RFC822.SIZE UID 7)\r\n", "* 1 FETCH (RFC822.SIZE 0 UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (RFC822.SIZE \"12\" UID 7)\r\n", "* 1 FETCH (RFC822.SIZE 0 UID 7)\r\n",
-	     NULL),
-	LINE("* 1 FETCH (UID 7 RFC822.SIZE)\r\n", "* 1 FETCH (UID 7 RFC822.SIZE 0)\r\n", NULL),
-	LINE("* 1 FETCH (ENVELOPE (NIL {3}\r\na\")( ((NIL \"\\\")\")))) UID 7)\r\n",
-	     "* 1 FETCH (UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (BODY[HEADER.FIELDS (X \"]\")]<0> {2}\r\nab BINARY.SIZE[1.2] 3 UID 7)\r\n",
-	     "* 1 FETCH (UID 7)\r\n", NULL),
+	/* Sizes (N-14). */
+	ITEM("* 1 FETCH (RFC822.SIZE 9.37e+06 UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (RFC822.SIZE -5 UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (RFC822.SIZE 0 UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (RFC822.SIZE 4294967295)\r\n", "1 size 4294967295;"),
+	ITEM("* 1 FETCH (RFC822.SIZE 4294967296)\r\n", "1;"),
+	ITEM("* 1 FETCH (RFC822.SIZE NIL UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (RFC822.SIZE UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (RFC822.SIZE \"12\" UID 7)\r\n", "1 uid 7;"),
+	LINE("* 1 FETCH (RFC822.SIZE {2}\r\n12 UID 7)\r\n", "", "has no end"),
+	ITEM("* 1 FETCH (UID 7 RFC822.SIZE)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (ENVELOPE (NIL {3}\r\na\")( ((NIL \"\\\")\")))) UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (BODY[HEADER.FIELDS (X \"]\")]<0> {2}\r\nab BINARY.SIZE[1.2] 3 UID 7)\r\n",
+	     "1 uid 7;"),
 	LINE("* 1 FETCH (UID 7 BODY[1] {65537}\r\n", "", "too long"),
 	LINE("* 1 FETCH (UID 7\r\n", "", "has no end"),
 	LINE("* 1 FETCH (UID 7) x\r\n", "", "follows"),
@@ -162,17 +167,38 @@ static const struct line lines[] = {
 	LINE("* 1 FETCH (BODY[]<x> {1}\r\n", "", "origin"),
 	LINE("* 1 FETCH (BODY[]<4294967296> {1}\r\n", "", "origin"),
 	/* Bodies. */
-	LINE("* 1 FETCH (UID 7 BODY[] {5}\r\na\0\r\nb)\r\n",
-	     "* 1 FETCH (UID 7 BODY[] {5}\r\na\0\r\nb)\r\n", NULL),
-	LINE("* 1 FETCH (BODY[]<0> {2} \r\n)) UID 7)\r\n",
-	     "* 1 FETCH (BODY[]<0> {2}\r\n)) UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (body[] ~{2}\r\nab)\r\n", "* 1 FETCH (BODY[] {2}\r\nab)\r\n", NULL),
-	LINE("* 1 FETCH (RFC822 {2+}\r\nab)\r\n", "* 1 FETCH (BODY[] {2}\r\nab)\r\n", NULL),
-	LINE("* 1 FETCH (BODY[] {0}\r\n)\r\n", "* 1 FETCH (BODY[] {0}\r\n)\r\n", NULL),
-	LINE("* 1 FETCH (BODY[] \"a\\\"b\\\\\" UID 7)\r\n",
-	     "* 1 FETCH (BODY[] {4}\r\na\"b\\ UID 7)\r\n", NULL),
-	LINE("* 1 FETCH (BODY[] \"\")\r\n", "* 1 FETCH (BODY[] {0}\r\n)\r\n", NULL),
-	LINE("* 1 FETCH (BODY[] NIL UID 7)\r\n", "* 1 FETCH (BODY[] NIL UID 7)\r\n", NULL),
+	BODY("* 1 FETCH (UID 7 BODY[] {5}\r\na\0\r\nb)\r\n",
+	     "* 1 FETCH (BODY[] {5}\r\na\0\r\nb)\r\n", "1 uid 7 body;", NULL),
+	BODY("* 1 FETCH (BODY[]<0> {2} \r\n)) UID 7)\r\n", "* 1 FETCH (BODY[]<0> {2}\r\n)))\r\n",
+	     "1 uid 7 body;", NULL),
+	BODY("* 1 FETCH (BODY[] {2}\r\nab FLAGS (\\Deleted) RFC822.SIZE 2 UID 7)\r\n",
+	     "* 1 FETCH (BODY[] {2}\r\nab)\r\n", "1 uid 7 size 2 flags deleted body;", NULL),
+	BODY("* 9 FETCH (X {1}\r\na BODY[] {2}\r\nab Y {1}\r\nb UID 7)\r\n",
+	     "* 9 FETCH (BODY[] {2}\r\nab)\r\n", "9 uid 7 body;", NULL),
+	BODY("* 1 FETCH (UID 7)\r\n* 1 FETCH (BODY[] {2}\r\nab)\r\n* 1 FETCH (UID 7)\r\n",
+	     "* 1 FETCH (BODY[] {2}\r\nab)\r\n", "1 uid 7;1 body;1 uid 7;", NULL),
+	BODY("* 1 FETCH (body[] ~{2}\r\nab)\r\n", "* 1 FETCH (BODY[] {2}\r\nab)\r\n", "1 body;",
+	     NULL),
+	BODY("* 1 FETCH (RFC822 {2+}\r\nab)\r\n", "* 1 FETCH (BODY[] {2}\r\nab)\r\n", "1 body;",
+	     NULL),
+	BODY("* 1 FETCH (BODY[] {0}\r\n)\r\n", "* 1 FETCH (BODY[] {0}\r\n)\r\n", "1 body;", NULL),
+	BODY("* 1 FETCH (BODY[] \"a\\\"b\\\\\" UID 7)\r\n", "* 1 FETCH (BODY[] {4}\r\na\"b\\)\r\n",
+	     "1 uid 7 body;", NULL),
+	BODY("* 1 FETCH (BODY[] \"\")\r\n", "* 1 FETCH (BODY[] {0}\r\n)\r\n", "1 body;", NULL),
+	ITEM("* 1 FETCH (BODY[] NIL UID 7)\r\n", "1 uid 7 body nil;"),
+	ITEM("* 1 FETCH (BODY[] NIL BODY[] NIL)\r\n", "1 body nil;"),
+	ITEM("* 1 FETCH (UID 7 RFC822 nil)\r\n* 1 FETCH (BODY[]<0> NIL)\r\n",
+	     "1 uid 7 body nil;1 body nil;"),
+	BODY("* 1 FETCH (BODY[] NIL BODY[] {2}\r\nab BODY[] NIL)\r\n",
+	     "* 1 FETCH (BODY[] {2}\r\nab)\r\n", "1 body;", NULL),
+	/* One body a command: libetpan keeps what surrounds each. */
+	BODY("* 1 FETCH (BODY[] {0}\r\n)\r\n* 1 FETCH (BODY[] {0}\r\n)\r\n", "", "1 body;",
+	     "not asked for"),
+	BODY("* 1 FETCH (BODY[] \"\")\r\n* 2 FETCH (RFC822 \"\")\r\n", "", "1 body;",
+	     "not asked for"),
+	LINE("* 1 FETCH (BODY[] {2}\r\nab RFC822 {2}\r\nab)\r\n", "* 1 FETCH (BODY[] {2}\r\nab",
+	     "not asked for"),
+	LINE("1 OK x\r\n* 1 FETCH (BODY[] {0}\r\n)\r\n", "1 OK .\r\n", "not asked for"),
 	LINE("* 1 FETCH (BODY[] {1001}\r\n", "", "the message is too large"),
 	LINE("* 1 FETCH (BODY[] {18446744073709551615}\r\n", "", "the message is too large"),
 	LINE("* 1 FETCH (BODY[] {-1}\r\n", "", "no string"),
@@ -201,9 +227,10 @@ static void check_line(const struct line *line, const struct buf *all, size_t ch
 		       got >= greeted + line->out_len && !memcmp(text, greeting, greeted) &&
 		       !memcmp(text + greeted, line->out, line->out_len);
 	const char *rule = line->rule ? line->rule : "the mail server closed the connection";
-	if (!is_same || !strstr(heard_rule(&heard), rule))
-		fail_msg("in chunks of %zu\nin:  %s\nout: %s\nerror: %s", chunk, line->in, text,
-			 heard_rule(&heard));
+	const char *items = heard_items(&heard);
+	if (!is_same || !strstr(heard_rule(&heard), rule) || strcmp(items, line->items) != 0)
+		fail_msg("in chunks of %zu\nin:  %s\nout: %s\nitems: %s\nerror: %s", chunk,
+			 line->in, text, items, heard_rule(&heard));
 	bool is_policy = imap_wire_error(heard.wire).kind == ERR_POLICY;
 	assert_int_equal(is_policy, strstr(rule, "too large") != NULL);
 	assert_true(heard_fini(&heard));
@@ -327,6 +354,8 @@ static void test_floods(void **state)
 	flood("* LIST () NIL {30}\r\n123456789012345678901234567890\r\n", WIRE_KEPT,
 	      "does not end");
 	flood("* 1 FETCH (UID 1)\r\n", 4 * WIRE_KEPT, "closed");
+	flood("* 1 FETCH (BODY[] NIL)\r\n", 4 * WIRE_KEPT, "closed");
+	flood("* 1 FETCH (BODY[] {0}\r\n)\r\n", WIRE_KEPT, "not asked for");
 	flood("* 1 EXPUNGE\r\n", 4 * WIRE_KEPT, "closed");
 	flood("* OK Still here, still here, still here, still here, still here\r\n",
 	      WIRE_REPLY + 100, "does not end");

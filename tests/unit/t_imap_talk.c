@@ -69,14 +69,14 @@ static void test_good_session(void **state)
 		assert_int_equal(talk.uidnext, 8);
 		assert_int_equal(talk.messages, 4);
 		assert_int_equal(talk.message[1].uid, 5);
-		assert_int_equal(talk.message[1].size, 200);
-		assert_int_equal(talk.message[1].flags, 1);
-		assert_int_equal(talk.message[2].flags, 2);
+		assert_int_equal(talk.message[1].octets, 200);
+		assert_true(talk.message[1].has_flags && !talk.message[1].is_deleted);
+		assert_true(talk.message[2].has_flags && talk.message[2].is_deleted);
 		assert_int_equal(talk.folders, 2);
 		assert_string_equal(talk.folder, "x\"y\\z");
 		assert_int_equal(talk.found, 3);
 		assert_int_equal(talk.message[3].uid, 7);
-		assert_true(talk.message[3].has_body);
+		assert_true(talk.message[3].has_body && !talk.message[3].is_nil);
 		assert_int_equal(talk.bodies, 1);
 		assert_int_equal(talk.last.octets, 12);
 		assert_int_equal(talk.body_octets, 12);
@@ -127,6 +127,8 @@ static void test_killers(void **state)
 		{TALK_CAPABILITY, "2 OK done\r\n", 11},
 		{TALK_CAPABILITY, "* CAPABILITY\r\n2 OK [CAPABILITY ]\r\n", 11},
 		{TALK_BODY_ONE, "* 3 FETCH (UID 7 BODY[] {100000}\r\nabc", 7},
+		{TALK_BODY_ONE, "* 3 FETCH (BODY[] {0}\r\n)\r\n* 3 FETCH (BODY[] {0}\r\n)\r\n", 7},
+		{TALK_STORE, "* 3 FETCH (BODY[] {0}\r\n)\r\n", 8},
 		{TALK_SELECT, "* NAMESPACE ((\"\" \"\")) NIL NIL\r\n3 OK x\r\n", 11},
 		{TALK_LIST, "* STATUS x ()\r\n4 OK x\r\n", 11},
 		{TALK_LIST, "* OK x {10}\r\n4 OK x {10}\r\n", 11},
@@ -202,7 +204,8 @@ static void test_odd_replies(void **state)
 		if (cases[i].messages != 2)
 			continue;
 		assert_int_equal(talk.message[0].uid, cases[i].uid);
-		assert_int_equal(talk.message[0].size, cases[i].size);
+		assert_int_equal(talk.message[0].octets, cases[i].size);
+		assert_int_equal(talk.message[0].has_octets, cases[i].size > 0);
 	}
 }
 
@@ -235,6 +238,14 @@ static void test_odd_bodies(void **state)
 		assert_true(talk.body_calls <= 1);
 		if (cases[i].bodies)
 			assert_int_equal(talk.last.octets, strlen(cases[i].body));
+		/* Three messages were listed before. */
+		bool is_told = strstr(cases[i].words, "FETCH") != NULL;
+		assert_int_equal(talk.messages, is_told ? 4 : 3);
+		if (!is_told)
+			continue;
+		assert_int_equal(talk.message[3].uid, 7);
+		assert_true(talk.message[3].has_body);
+		assert_int_equal(talk.message[3].is_nil, !cases[i].bodies);
 	}
 }
 
