@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "proxy/privilege.h"
 #include "proxy/server.h"
@@ -96,9 +97,10 @@ static int serve(const struct config *config, struct map *map, bool self_signed)
 		LOG(log, LEVEL_NOTE, "stopped", log_number("served", serving->server.served));
 		status = 0;
 	}
-	/* Fibers that the last moment cut short cannot be unwound: the kernel tidies up. */
+	/* Fibers that the last moment cut short cannot be unwound, and the pool may still work for
+	 * them, with libraries that exit(3) would take away: the kernel tidies up. */
 	if (serving->worker.fibers.alive)
-		exit(serving->server.active ? 1 : status);
+		_exit(serving->server.active ? 1 : status);
 	close_signals(serving);
 	server_fini(&serving->server);
 	worker_fini(&serving->worker);

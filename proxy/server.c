@@ -42,6 +42,13 @@ static void connection_link(struct server *server, struct connection *connection
 	server->served++;
 }
 
+/* The drain is over when nobody works any more, a reload on the pool included. */
+static void stop_if_idle(struct server *server)
+{
+	if (server->is_draining && !server->active && !server->is_reloading)
+		uv_stop(&server->worker->loop);
+}
+
 static void connection_end(struct connection *connection)
 {
 	struct server *server = connection->listener->server;
@@ -51,14 +58,13 @@ static void connection_end(struct connection *connection)
 		connection->next->link = connection->link;
 	server->active--;
 	free(connection);
-	if (server->is_draining && !server->active)
-		uv_stop(&server->worker->loop);
+	stop_if_idle(server);
 }
 
 /* Too many: one clean reply and a close; where TLS would come first, the close alone. */
 static void refuse(struct connection *connection)
 {
-	struct stream *stream = connection->stream;
+	struct stream *stream = connection->plain;
 
 	stream_limit(stream, SAY_NO_MS, 0);
 	if (connection->listener->conf->tls != LISTENER_IMPLICIT) {
@@ -77,6 +83,7 @@ static void connection_run(void *arg)
 	struct server *server = listener->server;
 	struct worker *worker = server->worker;
 	struct session *session = &connection->session;
+	struct stream *client = connection->plain;
 	uint32_t id;
 	char peer[64];
 
@@ -94,11 +101,11 @@ static void connection_run(void *arg)
 		return;
 	}
 	if (listener->conf->tls == LISTENER_IMPLICIT) {
-		struct stream *plain = connection->stream;
-		connection->stream = NULL;
-		stream_limit(plain, listener->session.handshake_ms, 0);
+		/* A moment, so that an octet now and then wins nobody any time. */
+		uint64_t now = worker->world.env.ops->now(&worker->world.env);
+		stream_limit(client, 0, now + listener->session.handshake_ms);
 		struct err err = worker->world.env.ops->serve_tls(
-			&worker->world.env, plain, listener->tls, &connection->stream);
+			&worker->world.env, connection->plain, listener->tls, &client);
 		if (err.kind) {
 			log_err(&session->log, LEVEL_NOTE, "tls-failed", err);
 			connection_end(connection);
@@ -112,9 +119,7 @@ static void connection_run(void *arg)
 	session->accounts = &connection->gate.accounts;
 	session->locks = worker->locks;
 	session->is_cleartext_allowed = may_send_cleartext(listener->conf, &connection->peer);
-	struct stream *stream = connection->stream;
-	connection->stream = NULL;
-	session_run(session, stream);
+	session_run(session, client);
 	connection_end(connection);
 }
 
@@ -136,7 +141,7 @@ static void on_connection(uv_stream_t *socket, int status)
 	}
 	struct connection *connection = mem_alloc(sizeof *connection);
 	connection->listener = listener;
-	connection->stream = stream;
+	connection->plain = stream;
 	tcp_peer(stream, &connection->peer);
 	connection_link(server, connection);
 	err = fiber_spawn(&worker->fibers, connection_run, connection);
@@ -290,10 +295,14 @@ static void reload_run(void *arg)
 	faults_fini(&reload.faults);
 	free(reload.tls);
 	server->is_reloading = false;
+	stop_if_idle(server);
+	if (server->is_reload_due)
+		server_reload(server);
 }
 
 void server_reload(struct server *server)
 {
+	server->is_reload_due = server->is_reloading;
 	if (server->is_reloading || server->is_draining || !server->config->map)
 		return;
 	server->is_reloading = true;
@@ -326,17 +335,26 @@ static void on_last_moment(uv_timer_t *timer)
 }
 
 /* Cutting is aborting the client's stream: the session unwinds by ordinary returns, and no UPDATE
- * begins (A-18). */
+ * begins (A-18). Where a handshake holds the stream, there is no other than the plain one. */
+static void connection_cut(struct connection *connection)
+{
+	const struct session *session = &connection->session;
+
+	if (session->state == UPDATE)
+		return;
+	if (session->client)
+		stream_abort(session->client);
+	else if (session->state != CLOSED)
+		stream_abort(connection->plain);
+}
+
 static void cut_all(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 	struct connection *connection = server->connections;
 
-	for (; connection; connection = connection->next) {
-		stream_abort(connection->stream);
-		if (connection->session.state != UPDATE)
-			stream_abort(connection->session.client);
-	}
+	for (; connection; connection = connection->next)
+		connection_cut(connection);
 	uv_timer_start(&server->drain, on_last_moment, SERVER_UPDATE_MS, 0);
 }
 
@@ -349,10 +367,8 @@ void server_drain(struct server *server)
 	server->is_draining = true;
 	LOG(&server->worker->log, LEVEL_NOTE, "draining", log_number("sessions", server->active));
 	close_listeners(server);
-	if (server->active)
-		uv_timer_start(&server->drain, cut_all, server->config->drain_ms, 0);
-	else
-		uv_stop(&server->worker->loop);
+	uv_timer_start(&server->drain, cut_all, server->config->drain_ms, 0);
+	stop_if_idle(server);
 }
 
 void server_fini(struct server *server)

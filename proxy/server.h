@@ -30,7 +30,7 @@ struct connection {
 	struct session session; /* zero until the fiber has begun it */
 	struct gate gate;
 	struct listener *listener;
-	struct stream *stream; /* until the session takes it over */
+	struct stream *plain; /* as accepted; the session's, or its TLS's, until that is CLOSED */
 	struct sockaddr_storage peer;
 	struct connection *next, **link;
 };
@@ -44,6 +44,7 @@ struct server {
 	uint64_t served; /* connections since the start */
 	bool is_draining;
 	bool is_reloading;
+	bool is_reload_due; /* asked for during a reload, which may have read what was before */
 	uv_timer_t drain;
 };
 
@@ -58,7 +59,7 @@ enum { SERVER_UPDATE_MS = 60000 };
 void server_drain(struct server *);
 
 /* Reads map and certificates again, off the loop. Any error keeps what was, and is logged with file
- * and line. */
+ * and line. A call during a reload is remembered: the newest files win. */
 void server_reload(struct server *);
 
 /* Closes what is left; the loop must have ended. */

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import ssl
 import time
 
@@ -82,6 +83,70 @@ def test_drain_ends(store, new_gate, dovecot, direct, user):
         assert gate.process.wait(10) == 0
         assert 0.5 < time.monotonic() - began < 5
     assert direct(user).names() == ["m1", "m2", "m3"]
+
+
+def test_a_drain_ends_handshakes(new_gate):
+    gate = new_gate("drain = 1")
+    gate.start()
+    begun = b"\x16\x03\x01"  # of a ClientHello that never comes
+    with socket.create_connection(("127.0.0.1", gate.tls)) as implicit, Pop(gate.clear) as stls:
+        stls.ok("STLS")
+        stls.send(begun)
+        implicit.sendall(begun)
+        time.sleep(0.2)
+        gate.signal(signal.SIGTERM)
+        assert gate.process.wait(10) == 0
+
+
+def test_a_handshake_has_one_deadline(new_gate):
+    gate = new_gate()
+    gate.start()
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", gate.tls)) as client:
+        client.settimeout(3)
+        for octet in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(9):
+            try:
+                client.send(bytes([octet]))
+                if not client.recv(1):
+                    break
+            except socket.timeout:
+                pass
+            except ConnectionError:
+                break
+    assert 25 < time.monotonic() - began < 40
+
+
+def long_map(name, entry):
+    return "".join(f"u{number} {entry}\n" for number in range(200000)) + f"{name} {entry}\n"
+
+
+def test_a_reload_asked_for_during_a_reload(new_gate, dovecot, user):
+    dovecot.fill(user, mails.plain(1))
+    entry = f"upstream=imap://127.0.0.1:{dovecot.imap} login={user}"
+    gate = new_gate(stores={"imap.live": entry})
+    gate.start()
+    gate.set_map(long_map("first", entry))
+    gate.signal(signal.SIGHUP)
+    time.sleep(0.1)
+    gate.set_map(long_map("second", entry))
+    gate.signal(signal.SIGHUP)
+
+    def is_second():
+        with Pop(gate.clear) as client:
+            return client.try_login("second", rig.PASSWORD).startswith("+OK")
+    rig.wait_until(is_second, seconds=30, what="the newer of two maps")
+
+
+def test_the_end_waits_for_a_reload(new_gate, dovecot, user):
+    entry = f"upstream=imap://127.0.0.1:{dovecot.imap} login={user}"
+    gate = new_gate(stores={"imap.live": entry})
+    gate.start()
+    gate.set_map(long_map("last", entry))
+    gate.signal(signal.SIGHUP)
+    time.sleep(0.05)
+    gate.signal(signal.SIGTERM)
+    assert gate.process.wait(20) == 0
+    assert "event=reloaded" in gate.log()
 
 
 def test_reload(new_gate, dovecot, authority, user):
