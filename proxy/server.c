@@ -11,7 +11,6 @@
 #include "proxy/io/tcp.h"
 
 enum {
-	BACKLOG = 1024,   /* connections the kernel keeps for us */
 	SAY_NO_MS = 5000, /* for a refusal to leave */
 };
 
@@ -123,34 +122,35 @@ static void connection_run(void *arg)
 	connection_end(connection);
 }
 
-static void on_connection(uv_stream_t *socket, int status)
+static void on_came(void *owner, struct stream *stream)
 {
-	struct listener *listener = socket->data;
+	struct listener *listener = owner;
 	struct server *server = listener->server;
 	struct worker *worker = server->worker;
-	struct stream *stream;
 
-	struct err err = status < 0 ? ERR(ERR_UPSTREAM, 0, "accept")
-				    : tcp_accept(&worker->fibers, socket, SESSION_IN_MAX,
-						 SESSION_OUT_MAX, &stream);
-	if (err.kind) {
-		LOG(&worker->log, LEVEL_ALARM, "accept-failed",
-		    log_number("code", (uint64_t)(unsigned)(status < 0 ? -status : err.code)),
-		    log_text("what", err.what));
-		return;
-	}
 	struct connection *connection = mem_alloc(sizeof *connection);
 	connection->listener = listener;
 	connection->plain = stream;
 	tcp_peer(stream, &connection->peer);
 	connection_link(server, connection);
-	err = fiber_spawn(&worker->fibers, connection_run, connection);
+	struct err err = fiber_spawn(&worker->fibers, connection_run, connection);
 	if (err.kind) {
 		log_err(&worker->log, LEVEL_ALARM, "no-fiber", err);
 		stream_close(stream);
 		connection_end(connection);
 	}
 }
+
+static void on_short(void *owner, int code)
+{
+	const struct listener *listener = owner;
+
+	LOG(&listener->server->worker->log, LEVEL_ALARM, "accept-failed",
+	    log_text("listener", listener->conf->name),
+	    log_number("code", (uint64_t)(unsigned)code), log_text("what", strerror(code)));
+}
+
+static const struct door_ops door_ops = {on_came, on_short};
 
 /* --- start -------------------------------------------------------------------------------- */
 
@@ -177,20 +177,6 @@ static void listener_use_tls(struct listener *listener, struct tls_server_conf *
 	listener->session.tls_identity = listener->conf->tls == LISTENER_STARTTLS ? tls : NULL;
 }
 
-static int listener_bind(struct listener *listener, const struct sockaddr_storage *address)
-{
-	uv_tcp_t *socket = &listener->sockets[listener->socket_count];
-	unsigned flags = address->ss_family == AF_INET6 ? UV_TCP_IPV6ONLY : 0;
-
-	int failed = uv_tcp_init(&listener->server->worker->loop, socket);
-	if (failed)
-		return failed;
-	listener->socket_count++;
-	socket->data = listener;
-	failed = uv_tcp_bind(socket, (const struct sockaddr *)address, flags);
-	return failed ? failed : uv_listen((uv_stream_t *)socket, BACKLOG, on_connection);
-}
-
 static void listener_init(struct listener *listener, struct server *server,
 			  const struct listener_conf *conf, bool self_signed, struct faults *faults)
 {
@@ -210,15 +196,17 @@ static void listener_init(struct listener *listener, struct server *server,
 		faults_add(faults, config->file, conf->line, "[listener %s]: %s%s%s", conf->name,
 			   err.what, *why.text ? ": " : "", why.text);
 	listener_use_tls(listener, tls);
-	listener->sockets = mem_alloc(conf->address_count * sizeof *listener->sockets);
+	listener->doors = mem_alloc(conf->address_count * sizeof *listener->doors);
 	for (size_t i = 0; i < conf->address_count; i++) {
 		char text[64];
-		int failed = listener_bind(listener, &conf->addresses[i]);
+		int failed =
+			door_open(&listener->doors[i], &server->worker->fibers, &conf->addresses[i],
+				  &door_ops, listener, SESSION_IN_MAX, SESSION_OUT_MAX);
 		tcp_address_text(&conf->addresses[i], text, sizeof text);
 		if (failed)
 			faults_add(faults, config->file, conf->line,
 				   "[listener %s]: cannot listen on %s: %s", conf->name, text,
-				   uv_strerror(failed));
+				   strerror(failed));
 	}
 }
 
@@ -319,9 +307,8 @@ static void close_listeners(struct server *server)
 {
 	for (size_t i = 0; i < server->config->listener_count; i++) {
 		struct listener *listener = &server->listeners[i];
-		for (size_t k = 0; k < listener->socket_count; k++)
-			if (!uv_is_closing((uv_handle_t *)&listener->sockets[k]))
-				uv_close((uv_handle_t *)&listener->sockets[k], NULL);
+		for (size_t k = 0; k < listener->conf->address_count; k++)
+			door_close(&listener->doors[k]);
 	}
 }
 
@@ -378,7 +365,7 @@ void server_fini(struct server *server)
 	uv_run(&server->worker->loop, UV_RUN_NOWAIT); /* libuv lets go of what was closed */
 	for (size_t i = 0; i < server->config->listener_count; i++) {
 		tls_server_conf_release(server->listeners[i].tls);
-		free(server->listeners[i].sockets);
+		free(server->listeners[i].doors);
 	}
 	free(server->listeners);
 }

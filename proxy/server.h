@@ -11,6 +11,7 @@
 
 #include "proxy/account.h"
 #include "proxy/config.h"
+#include "proxy/io/door.h"
 #include "proxy/worker.h"
 #include "session/session.h"
 
@@ -22,8 +23,7 @@ struct listener {
 	const struct listener_conf *conf; /* borrowed from the config */
 	struct session_conf session;      /* what its sessions obey */
 	struct tls_server_conf *tls;      /* held; NULL: no TLS here */
-	uv_tcp_t *sockets;                /* owned array, one an address */
-	size_t socket_count;              /* those that are open */
+	struct door *doors;               /* owned array, one an address of `conf` */
 };
 
 struct connection {

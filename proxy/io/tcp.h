@@ -9,10 +9,10 @@
 #include "proxy/base/stream.h"
 #include "proxy/io/fiber.h"
 
-/* Accepts the connection that `listener`'s callback announced. On failure *out is NULL. `in_max`,
- * `out_max`: octets, see stream_init(). Failures of the stream are ERR_CLIENT. Not from a fiber:
- * does not wait. */
-struct err tcp_accept(struct fibers *, uv_stream_t *listener, size_t in_max, size_t out_max,
+/* Accepts a connection of the socket `listener`, which does not block; door.c watches it. On failure
+ * *out is NULL and the code an errno, EAGAIN if nobody is there. `in_max`, `out_max`: octets, see
+ * stream_init(). Failures of the stream are ERR_CLIENT. Not from a fiber: does not wait. */
+struct err tcp_accept(struct fibers *, int listener, size_t in_max, size_t out_max,
 		      struct stream **out) MUST_USE;
 
 /* See env->dial. From a fiber. Addresses of both families are tried in turn, the next one 250 ms

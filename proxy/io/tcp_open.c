@@ -2,11 +2,13 @@
 /* tcp_open.c - how a tcp stream comes to be: its handle, its socket options, its peer. */
 #include "proxy/io/tcp.h"
 
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "proxy/base/mem.h"
 #include "proxy/io/tcp_own.h"
@@ -75,15 +77,23 @@ void tcp_connected(struct tcp *tcp)
 #endif
 }
 
-struct err tcp_accept(struct fibers *fibers, uv_stream_t *listener, size_t in_max, size_t out_max,
+struct err tcp_accept(struct fibers *fibers, int listener, size_t in_max, size_t out_max,
 		      struct stream **out)
 {
 	struct tcp *tcp;
 
 	*out = NULL;
-	TRY(tcp_new(fibers, ERR_CLIENT, in_max, out_max, &tcp));
-	int failed = uv_accept(listener, (uv_stream_t *)&tcp->handle);
+	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0)
+		return (struct err){ERR_CLIENT, errno, "cannot accept"};
+	struct err err = tcp_new(fibers, ERR_CLIENT, in_max, out_max, &tcp);
+	if (err.kind) {
+		close(fd);
+		return err;
+	}
+	int failed = uv_tcp_open(&tcp->handle, fd);
 	if (failed) {
+		close(fd);
 		stream_close(&tcp->stream);
 		return (struct err){ERR_CLIENT, -failed, "cannot accept"};
 	}

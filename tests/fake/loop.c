@@ -18,37 +18,43 @@
 #include "proxy/io/tcp.h"
 #include "tests/fake/loop.h"
 
-static void on_connection(uv_stream_t *listener, int status)
+static void on_came(void *owner, struct stream *stream)
 {
-	struct bench *bench = listener->data;
+	struct bench *bench = owner;
 
-	if (status || bench->accepted)
+	if (bench->accepted)
 		abort();
-	struct err err = tcp_accept(&bench->fibers, listener, 2048, 16384, &bench->accepted);
-	if (err.kind)
-		abort();
+	bench->accepted = stream;
 }
+
+static void on_short(void *owner, int code)
+{
+	struct bench *bench = owner;
+
+	bench->shortages++;
+	bench->shortage = code;
+}
+
+static const struct door_ops door_ops = {on_came, on_short};
 
 int bench_set_up(void **state)
 {
 	struct bench *bench = calloc(1, sizeof *bench);
-	struct sockaddr_in address = {.sin_family = AF_INET};
-	int len = sizeof address;
+	struct sockaddr_storage any = {.ss_family = AF_INET};
+	struct sockaddr_in *address = (struct sockaddr_in *)&any;
+	socklen_t len = sizeof any;
 
 	/* As the program does; and no test may hang. */
 	signal(SIGPIPE, SIG_IGN);
 	alarm(120);
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	uv_loop_init(&bench->loop);
 	fibers_init(&bench->fibers, &bench->loop);
-	uv_tcp_init(&bench->loop, &bench->listener);
-	bench->listener.data = bench;
-	if (uv_tcp_bind(&bench->listener, (const struct sockaddr *)&address, 0) ||
-	    uv_listen((uv_stream_t *)&bench->listener, 128, on_connection) ||
-	    uv_tcp_getsockname(&bench->listener, (struct sockaddr *)&address, &len))
+	if (door_open(&bench->door, &bench->fibers, &any, &door_ops, bench, 2048, 16384) ||
+	    getsockname(bench->door.fd, (struct sockaddr *)&any, &len))
 		return -1;
-	uv_unref((uv_handle_t *)&bench->listener);
-	bench->port = ntohs(address.sin_port);
+	uv_unref((uv_handle_t *)&bench->door.poll);
+	bench->port = ntohs(address->sin_port);
 	*state = bench;
 	return 0;
 }
@@ -57,7 +63,7 @@ int bench_tear_down(void **state)
 {
 	struct bench *bench = *state;
 
-	uv_close((uv_handle_t *)&bench->listener, NULL);
+	door_close(&bench->door);
 	fibers_fini(&bench->fibers);
 	uv_run(&bench->loop, UV_RUN_DEFAULT);
 	int busy = uv_loop_close(&bench->loop);

@@ -8,14 +8,17 @@
 #include <stdint.h>
 
 #include "proxy/base/stream.h"
+#include "proxy/io/door.h"
 #include "proxy/io/fiber.h"
 
 struct bench {
 	uv_loop_t loop;
 	struct fibers fibers;
-	uv_tcp_t listener;
+	struct door door;
 	unsigned port; /* on 127.0.0.1; 0: not listening */
 	struct stream *accepted;
+	unsigned shortages; /* times that the door said so, and the last errno */
+	int shortage;
 	const char *failed; /* the first CHECK that did not hold */
 	int failed_line;
 	void *arg; /* the test's own */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -138,6 +139,52 @@ static void t_half_close(void **state)
 {
 	bench_spawn(*state, meets_half_close);
 	bench_run(*state);
+}
+
+/* Without a descriptor left, who comes waits outside, and the loop is not kept busy (L-11). */
+static void meets_shortage(void *arg)
+{
+	struct bench *bench = arg;
+	struct rlimit was, few;
+
+	CHECK(bench, !getrlimit(RLIMIT_NOFILE, &was));
+	int fd = bench_connect(bench);
+	few = was;
+	few.rlim_cur = 3;
+	CHECK(bench, !setrlimit(RLIMIT_NOFILE, &few));
+	fiber_sleep(&bench->fibers, 3 * DOOR_PAUSE_MS);
+	CHECK(bench, !bench->accepted);
+	CHECK(bench, bench->shortages == 1 && bench->shortage == EMFILE);
+	CHECK(bench, !setrlimit(RLIMIT_NOFILE, &was));
+	struct stream *stream = bench_accept(bench);
+	stream_close(stream);
+	close(fd);
+
+	/* The next shortage is news again. */
+	fd = bench_connect(bench);
+	CHECK(bench, !setrlimit(RLIMIT_NOFILE, &few));
+	fiber_sleep(&bench->fibers, 20);
+	CHECK(bench, bench->shortages == 2);
+	CHECK(bench, !setrlimit(RLIMIT_NOFILE, &was));
+	stream_close(bench_accept(bench));
+	close(fd);
+}
+
+static void t_no_descriptor_left(void **state)
+{
+	struct rusage before, after;
+
+	getrusage(RUSAGE_SELF, &before);
+	bench_spawn(*state, meets_shortage);
+	bench_run(*state);
+	getrusage(RUSAGE_SELF, &after);
+	long spent_ms = (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec -
+			 before.ru_stime.tv_sec) *
+				1000 +
+			(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec -
+			 before.ru_stime.tv_usec) /
+				1000;
+	assert_in_range(spent_ms, 0, DOOR_PAUSE_MS);
 }
 
 static void meets_exact_end(void *arg)
@@ -829,6 +876,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(t_lines_and_options),
 		TEST(t_half_close),
+		TEST(t_no_descriptor_left),
 		TEST(t_end_after_full_reads),
 		TEST(t_reset),
 		TEST(t_close_is_not_a_reset),
