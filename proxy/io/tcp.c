@@ -39,6 +39,7 @@
 enum {
 	TURN_MAX = 64 * 1024,   /* octets */
 	LINGER_MAX = 64 * 1024, /* octets thrown away before a close */
+	LOOKS = 8,              /* at a peer that takes nothing, until it has stalled */
 };
 
 static uint64_t now_ms(void)
@@ -138,8 +139,12 @@ static void on_timer(uv_timer_t *timer)
 	/* The kernel says "writable" only when a good part of its buffer is free. A slow peer that
 	 * takes octets all the time is not a stalled one (A-15). */
 	size_t unsent = octets_unsent(tcp);
-	if (unsent < tcp->unsent && (!tcp->until_ms || now < tcp->until_ms)) {
+	if (unsent < tcp->unsent) {
 		tcp->unsent = unsent;
+		tcp->moved_ms = now;
+	}
+	bool is_over = tcp->until_ms && now >= tcp->until_ms;
+	if (!is_over && (!tcp->wait_ms || now - tcp->moved_ms < tcp->wait_ms)) {
 		timer_start(tcp);
 		return;
 	}
@@ -152,6 +157,12 @@ static void timer_start(struct tcp *tcp)
 	uint64_t now = now_ms();
 	uint64_t deadline = tcp->wait_ms ? now + tcp->wait_ms : 0;
 
+	if (deadline && tcp->is_writing) {
+		/* The moment of the last octet is known as well as we look for it. */
+		uint64_t look = now + tcp->wait_ms / LOOKS + 1;
+		deadline = tcp->moved_ms + tcp->wait_ms;
+		deadline = look < deadline ? look : deadline;
+	}
 	if (tcp->until_ms && (!deadline || tcp->until_ms < deadline))
 		deadline = tcp->until_ms;
 	tcp->deadline_ms = deadline;
@@ -315,6 +326,7 @@ static struct err wait_for_write(struct tcp *tcp, const char *octets, size_t len
 	tcp->is_writing = true;
 	outwait_kernel(tcp);
 	tcp->unsent = octets_unsent(tcp);
+	tcp->moved_ms = now_ms();
 	tcp->sleeper = tcp->fibers->current;
 	timer_start(tcp);
 	while (tcp->is_writing)

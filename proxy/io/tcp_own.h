@@ -33,7 +33,8 @@ struct tcp {
 	int broken;      /* errno that all later calls fail with; 0: sound */
 	uint64_t wait_ms, until_ms;
 	uint64_t deadline_ms; /* of the running wait; 0: none */
-	size_t unsent;        /* octets not yet acknowledged when this write's wait began */
+	size_t unsent;        /* octets not yet acknowledged at moved_ms */
+	uint64_t moved_ms;    /* when the peer was last seen to take something of this write */
 	unsigned unasked;     /* times that libuv had octets and nobody wanted them */
 	unsigned closing;     /* handles that libuv has not let go of */
 	bool is_armed;        /* uv_read_start */

@@ -586,6 +586,57 @@ static void t_slow_is_not_stalled(void **state)
 	bench_run(bench);
 }
 
+/* The last thing it does, a third of the limit after the write began. */
+static void sips_once(void *arg)
+{
+	struct bench *bench = arg;
+	struct scene *scene = scene_of(bench);
+	static char into[65536];
+
+	fiber_sleep(&bench->fibers, 300);
+	for (int i = 0; i < 8; i++) {
+		ssize_t count = recv(scene->fd, into, sizeof into, MSG_DONTWAIT);
+		scene->received += count > 0 ? (size_t)count : 0;
+	}
+	CHECK(bench, scene->received > 0);
+}
+
+/* A peer that stopped has stalled since its last octet, and is not given the time twice. */
+static void stalls_after_a_sip(void *arg)
+{
+	struct bench *bench = arg;
+	struct scene *scene = scene_of(bench);
+	char *text = big_text();
+	int size = 65536;
+
+	scene->fd = bench_connect(bench);
+	scene->stream = bench_accept(bench);
+	setsockopt(scene->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+	size = 8 * 1024 * 1024;
+	setsockopt(tcp_fd((struct tcp *)scene->stream), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+	stream_limit(scene->stream, 1000, 0);
+	bench_spawn(bench, sips_once);
+	uint64_t begin = bench_now_ms();
+	struct err err = scene->stream->ops->write(scene->stream, text, BIG);
+	uint64_t taken = bench_now_ms() - begin;
+	free(text);
+	CHECK(bench, err.code == ETIMEDOUT);
+	CHECK(bench, taken >= 1250 && taken < 1800);
+	stream_close(scene->stream);
+	scene->stream = NULL;
+	close(scene->fd);
+}
+
+static void t_stalls_after_a_sip(void **state)
+{
+	struct bench *bench = *state;
+	struct scene scene = {0};
+
+	bench->arg = &scene;
+	bench_spawn(bench, stalls_after_a_sip);
+	bench_run(bench);
+}
+
 static void aborts_later(void *arg)
 {
 	struct bench *bench = arg;
@@ -886,6 +937,7 @@ int main(void)
 		TEST(t_read_limits),
 		TEST(t_write_limit),
 		TEST(t_slow_is_not_stalled),
+		TEST(t_stalls_after_a_sip),
 		TEST(t_abort),
 		TEST(t_close_outside_a_fiber),
 		TEST(t_dial),
