@@ -109,14 +109,17 @@ static struct err admit(const struct gate *gate, struct roof_account *roof, cons
 			const struct log *log, const struct credential *claim, struct notice *why)
 {
 	const struct map_target *target = &roof->target;
+	const char *wrong = NULL;
 	bool is_good = true;
 
-	if (target->local)
-		is_good = prove_password(env, target->local, claim->password);
 	if (target->allow.count && !network_list_has(&target->allow, &gate->peer))
-		return refuse(why, "network not in allow=");
-	if (target->listener && strcmp(target->listener, gate->listener) != 0)
-		return refuse(why, "not by this listener");
+		wrong = "network not in allow=";
+	else if (target->listener && strcmp(target->listener, gate->listener) != 0)
+		wrong = "not by this listener";
+	if (target->local || wrong)
+		is_good = prove_password(env, target->local, claim->password);
+	if (wrong)
+		return refuse(why, wrong);
 	if (!is_good)
 		return refuse(why, "wrong password");
 	if (target->reject) {

@@ -26,6 +26,8 @@ static const char map_text[] =
 	"erin reject=\"ask the help desk\"\n"
 	"frank upstream=maildir:/var/mail/%n local={plain}secret\n"
 	"greta local={plain}secret password_file=/nonexistent/secret\n"
+	"hugo allow=10.20.0.0/16\n"
+	"ida listener=lan\n"
 	"@example.org login=%u\n";
 
 struct fixture {
@@ -121,6 +123,8 @@ static void test_refusals_look_and_cost_alike(void **state)
 		{"alice", "", "wrong password"},
 		{"carol", "secret", "network not in allow="},
 		{"dave", "secret", "not by this listener"},
+		{"hugo", "secret", "network not in allow="},
+		{"ida", "secret", "not by this listener"},
 		{"../alice", "secret", "unknown name"},
 		{"frank", "wrong", "wrong password"},
 		{"alice@x", "wrong", "wrong password"},
