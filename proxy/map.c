@@ -83,7 +83,7 @@ bool map_canonical(char *name)
 			return false;
 	text_lower(name);
 	char *percent = strchr(name, '@') ? NULL : strrchr(name, '%');
-	if (percent)
+	if (percent && percent > name)
 		*percent = '@';
 	return true;
 }

@@ -64,10 +64,42 @@ static uint64_t deadline(const struct session *session)
 		until = session->since_ms + conf->authorization_ms;
 	if (session->state == TRANSACTION && conf->idle_ms)
 		until = now + conf->idle_ms;
-	bool is_begun = stream_pending(session->client) && !stream_has_line(session->client);
-	if (is_begun && conf->line_ms && (!until || now + conf->line_ms < until))
-		until = now + conf->line_ms;
 	return until;
+}
+
+/* The same for the rest of a line that has begun now, when all else ends at `until`. */
+static uint64_t line_deadline(const struct session *session, uint64_t until)
+{
+	uint64_t line_ms = session->conf->line_ms;
+	uint64_t end = session->env->ops->now(session->env) + line_ms;
+
+	return line_ms && (!until || end < until) ? end : until;
+}
+
+/* Whether TLS begins where none was agreed on: a ClientHello has no line end to wait for. */
+static bool is_tls_begun(const struct session *session)
+{
+	return session->state == AUTHORIZATION && *buf_data(&session->client->in) == 0x16;
+}
+
+/* Waits until `until`, but for a line that has begun no longer than line_ms; a ClientHello is
+ * taken for a line, which is then found to be foreign. */
+static struct err await_line(const struct session *session, uint64_t until, const char **line,
+			     size_t *len)
+{
+	struct stream *client = session->client;
+
+	if (stream_has_line(client))
+		return stream_line(client, line, len);
+	stream_limit(client, 0, until);
+	TRY(stream_await(client));
+	if (is_tls_begun(session)) {
+		*line = buf_data(&client->in);
+		*len = stream_pending(client);
+		return OK;
+	}
+	stream_limit(client, 0, line_deadline(session, until));
+	return stream_line(client, line, len);
 }
 
 /* Sends what was said, then waits for a line; behind it come the limits for writing. */
@@ -83,9 +115,7 @@ static struct err next_line(struct session *session, const char **line, size_t *
 		TRY(reply_flush(session));
 	if (is_late)
 		return ERR(ERR_CLIENT, ETIMEDOUT, "time is up");
-	if (!stream_has_line(client))
-		stream_limit(client, 0, until);
-	struct err err = stream_line(client, line, len);
+	struct err err = await_line(session, until, line, len);
 	stream_limit(client, conf->stall_ms, 0);
 	return err;
 }

@@ -61,6 +61,11 @@ static struct err fill(struct stream *stream, size_t *got)
 	return OK;
 }
 
+static struct err at_end(const struct stream *stream)
+{
+	return (struct err){stream->kind, ENODATA, "end of input"};
+}
+
 /* Drops octets up to and with the next LF: the rest of a line that was too long. */
 static struct err skip_line(struct stream *stream)
 {
@@ -79,8 +84,20 @@ static struct err skip_line(struct stream *stream)
 			return (struct err){stream->kind, EOVERFLOW, "endless line"};
 		TRY(fill(stream, &got));
 		if (!got)
-			return (struct err){stream->kind, ENODATA, "end of input"};
+			return at_end(stream);
 	}
+}
+
+struct err stream_await(struct stream *stream)
+{
+	size_t got;
+
+	TRY(alive(stream));
+	if (buf_len(&stream->in))
+		return OK;
+	buf_trim(&stream->in);
+	TRY(fill(stream, &got));
+	return got ? OK : at_end(stream);
 }
 
 struct err stream_line(struct stream *stream, const char **line, size_t *len)
@@ -110,7 +127,7 @@ struct err stream_line(struct stream *stream, const char **line, size_t *len)
 		TRY(fill(stream, &got));
 		if (!got) {
 			buf_drop(&stream->in, buf_len(&stream->in));
-			return (struct err){stream->kind, ENODATA, "end of input"};
+			return at_end(stream);
 		}
 	}
 }

@@ -68,6 +68,10 @@ void stream_fini(struct stream *);
  * whatever the driver says. */
 struct err stream_line(struct stream *, const char **line, size_t *len) MUST_USE;
 
+/* Waits until at least one octet of the next line is pending, if none is. Flushes first. The end of
+ * the peer is an error as in stream_line(). */
+struct err stream_await(struct stream *) MUST_USE;
+
 /* Whether a complete line or any octet is already here: no call below. */
 bool stream_has_line(const struct stream *);
 static inline size_t stream_pending(const struct stream *stream)

@@ -77,7 +77,7 @@ static void test_grammar(void **state)
 	assert_value(map, "alice", MAP_DELETE, "expunge", 9);
 	assert_value(map, "alice", MAP_SEEN, "never", 3);
 	assert_value(map, "alice", MAP_LISTENER, NULL, 0);
-	assert_value(map, "@odd name", MAP_UPSTREAM, "imaps://h/My Folder", 12);
+	assert_value(map, "%odd name", MAP_UPSTREAM, "imaps://h/My Folder", 12);
 	assert_value(map, "@home", MAP_UPSTREAM, "imaps://at-home", 13);
 	assert_null(map_find(map, "bob2@home")); /* quoted, it is a name and no domain */
 	assert_value(map, "*", MAP_UPSTREAM, "imaps://star", 14);
@@ -137,6 +137,7 @@ static void test_canonical(void **state)
 		{"joe%Example.org", "joe@example.org"},
 		{"a%b%c", "a%b@c"},
 		{"a%b@c", "a%b@c"},
+		{"%odd", "%odd"},
 		{"", NULL},
 		{"a\nb", NULL},
 		{"a\x7f", NULL},

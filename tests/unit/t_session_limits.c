@@ -99,7 +99,7 @@ static void test_deadlines(void **state)
 	assert_int_equal(waits.count, 5);
 	assert_int_equal(waits.until[0], now + 180000);
 	assert_int_equal(waits.until[1], now + 180000);
-	assert_int_equal(waits.until[2], now + 180000);
+	assert_int_equal(waits.until[2], now + 60000); /* begun while we waited */
 	assert_int_equal(waits.until[3], now + 60000); /* a begun line */
 	rig_fini(&rig);
 
@@ -118,6 +118,18 @@ static void test_deadlines(void **state)
 	rig_run(&rig);
 	assert_int_equal(waits.count, 2);
 	assert_int_equal(waits.until[1], now + 60000);
+	rig_fini(&rig);
+}
+
+/* A ClientHello holds no line end that one could wait for. */
+static void test_tls_on_a_clear_port(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, "\x16\x03\x01\x02");
+	let_wait(&rig);
+	assert_string_equal(rig_run(&rig), GREETING "-ERR this is a POP3 server\r\n");
 	rig_fini(&rig);
 }
 
@@ -203,6 +215,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_deadlines),
+		cmocka_unit_test(test_tls_on_a_clear_port),
 		cmocka_unit_test(test_strikes),
 		cmocka_unit_test(test_huge_lines),
 	};

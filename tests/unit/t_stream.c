@@ -253,6 +253,24 @@ static void test_idle_holds_nothing(void **state)
 	canned_fini(&canned);
 }
 
+static void test_await(void **state)
+{
+	struct canned canned;
+
+	(void)state;
+	canned_init(&canned, ERR_CLIENT, "ab\r\n", 4);
+	canned.chunk = 1;
+	for (int i = 0; i < 2; i++) { /* what is pending is enough */
+		assert_int_equal(stream_await(&canned.stream).kind, ERR_NONE);
+		assert_int_equal(stream_pending(&canned.stream), 1);
+	}
+	expect_line(&canned, "ab");
+	struct err err = stream_await(&canned.stream);
+	assert_int_equal(err.kind, ERR_CLIENT);
+	assert_int_equal(err.code, ENODATA);
+	canned_fini(&canned);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +283,7 @@ int main(void)
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_abort),
 		cmocka_unit_test(test_idle_holds_nothing),
+		cmocka_unit_test(test_await),
 	};
 
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
