@@ -101,8 +101,6 @@ static void check_files(struct check *check)
 		check_readable(check, listener->cert, config->file, listener->line);
 		check_readable(check, listener->key, config->file, listener->line);
 	}
-	for (size_t i = 0; check->map && i < map_file_count(check->map); i++)
-		check_readable(check, map_file_name(check->map, i), config->file, 0);
 	if (check->map) {
 		map_each(check->map, MAP_CA, check_ca, check);
 		map_each(check->map, MAP_PASSWORD_FILE, check_secret, check);
@@ -120,6 +118,9 @@ static void check_files_as(struct check *check, const struct passwd *user)
 			   user->pw_name, strerror(errno));
 	} else {
 		check_files(&own);
+		/* Read again as a reload would: whole, and with the directories of its includes. */
+		if (own.map)
+			map_release(map_load(own.config->map, &own.faults));
 		if (own.faults.count)
 			fprintf(stderr, "popgate: what user %s cannot read:\n", user->pw_name);
 	}

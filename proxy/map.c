@@ -301,11 +301,6 @@ size_t map_file_count(const struct map *map)
 	return map->file_count;
 }
 
-const char *map_file_name(const struct map *map, size_t index)
-{
-	return map->files[index].name;
-}
-
 /* --- life --------------------------------------------------------------------------------- */
 
 struct map *map_new(void)

@@ -76,9 +76,7 @@ const char *map_value(const struct map *, const struct map_entry *, enum map_att
 /* Every place where an attribute is set, in entries, profiles and defaults. */
 void map_each(const struct map *, enum map_attribute,
 	      void (*visit)(void *arg, const char *value, const char *file, int line), void *arg);
-/* Every file that was read, the first is the map itself. */
-size_t map_file_count(const struct map *);
-const char *map_file_name(const struct map *, size_t index);
+size_t map_file_count(const struct map *); /* that were read */
 const char *map_attribute_name(enum map_attribute);
 bool map_attribute_is_secret(enum map_attribute);
 

@@ -69,6 +69,18 @@ def test_permissions_of_the_map(mode, secret, good, popgate, new_gate):
     assert rig.PASSWORD.encode() not in done.stderr + done.stdout
 
 
+def test_check_sees_what_a_reload_could_not_list(popgate, new_gate):
+    gate = new_gate()
+    os.mkdir(gate.path("map.d"))
+    gate.set_map("%include map.d/*.map\n")
+    gate.write("map.d/one.map", "one upstream=imaps://imap.example.com\n")
+    for mode, status in ((0o755, 0), (0o711, 1)):
+        os.chmod(gate.path("map.d"), mode)
+        done = popgate("-c", gate.config, "check")
+        assert done.returncode == status, done.stderr
+    assert f"{gate.path('map')}:1: ".encode() in done.stderr
+
+
 def test_query(popgate, new_gate):
     gate = new_gate()
     gate.set_map(f"%defaults delete=never\n%profile isp upstream=imaps://imap.isp.example/Scans\n"
