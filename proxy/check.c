@@ -20,6 +20,7 @@
 #include "proxy/io/tlsconf.h"
 #include "proxy/map.h"
 #include "proxy/secret.h"
+#include "proxy/server.h"
 
 struct check {
 	const struct config *config;
@@ -27,18 +28,7 @@ struct check {
 	struct faults faults;
 };
 
-/* --- what is between configuration and map ------------------------------------------------ */
-
-static void check_listener_name(void *arg, const char *value, const char *file, int line)
-{
-	struct check *check = arg;
-
-	for (size_t i = 0; i < check->config->listener_count; i++)
-		if (!strcmp(check->config->listeners[i].name, value))
-			return;
-	faults_add(&check->faults, file, line, "listener=%s: there is no [listener %s] in %s",
-		   value, value, check->config->file);
-}
+/* --- certificates -------------------------------------------------------------------------- */
 
 static void check_certificates(struct check *check)
 {
@@ -170,7 +160,7 @@ int command_check(const char *config_file, int argc, char **argv)
 	if (config && config->map)
 		check.map = map = map_load(config->map, &check.faults);
 	if (map)
-		map_each(map, MAP_LISTENER, check_listener_name, &check);
+		server_check_map(config, map, &check.faults);
 	if (config) {
 		check_certificates(&check);
 		is_good = check_user(&check);

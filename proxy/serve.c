@@ -121,9 +121,13 @@ int command_serve(const char *config_file, int argc, char **argv)
 	struct config *config = config_load(config_file, &faults);
 	struct map *map = config ? map_load(config->map, &faults) : NULL;
 	if (map)
+		server_check_map(config, map, &faults);
+	if (map && !faults.count) {
 		status = serve(config, map, false);
-	else
+	} else {
+		map_release(map);
 		faults_print(&faults, stderr);
+	}
 	config_free(config);
 	faults_fini(&faults);
 	return status;

@@ -152,6 +152,32 @@ static void on_short(void *owner, int code)
 
 static const struct door_ops door_ops = {on_came, on_short};
 
+/* --- the map ------------------------------------------------------------------------------ */
+
+struct map_checking {
+	const struct config *config;
+	struct faults *faults;
+};
+
+static void check_listener_name(void *arg, const char *value, const char *file, int line)
+{
+	const struct map_checking *checking = arg;
+	const struct config *config = checking->config;
+
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (!strcmp(config->listeners[i].name, value))
+			return;
+	faults_add(checking->faults, file, line, "listener=%s: there is no [listener %s] in %s",
+		   value, value, config->file);
+}
+
+void server_check_map(const struct config *config, const struct map *map, struct faults *faults)
+{
+	struct map_checking checking = {config, faults};
+
+	map_each(map, MAP_LISTENER, check_listener_name, &checking);
+}
+
 /* --- start -------------------------------------------------------------------------------- */
 
 static struct err listener_load_tls(struct listener *listener, const struct config *config,
@@ -238,6 +264,8 @@ static void work_reload(void *arg)
 	struct server *server = reload->server;
 
 	reload->map = map_load(server->config->map, &reload->faults);
+	if (reload->map)
+		server_check_map(server->config, reload->map, &reload->faults);
 	for (size_t i = 0; i < server->config->listener_count; i++) {
 		struct listener *listener = &server->listeners[i];
 		struct notice why = {""};

@@ -48,6 +48,9 @@ struct server {
 	uv_timer_t drain;
 };
 
+/* What only map and configuration together can show: that the listeners of the map exist. */
+void server_check_map(const struct config *, const struct map *, struct faults *);
+
 /* Makes the listeners' TLS and binds every address. Everything that fails is added to `faults` with
  * file and line of its section. `self_signed`: listeners that name no certificate get one made now. */
 void server_init(struct server *, struct worker *, const struct config *, bool self_signed,

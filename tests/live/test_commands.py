@@ -81,6 +81,19 @@ def test_check_sees_what_a_reload_could_not_list(popgate, new_gate):
     assert f"{gate.path('map')}:1: ".encode() in done.stderr
 
 
+def test_the_listeners_of_the_map_exist(popgate, new_gate):
+    gate = new_gate(stores={})
+    gate.start()
+    gate.set_map("one upstream=imaps://imap.example.com listener=nosuch\n")
+    gate.signal(signal.SIGHUP)
+    rig.wait_until(lambda: "reload-failed" in gate.log(), what="the refusal")
+    gate.stop()
+    for command in ("check", "serve"):
+        done = popgate("-c", gate.config, command)
+        assert done.returncode == 1
+        assert f"popgate: {gate.path('map')}:1: listener=nosuch".encode() in done.stderr
+
+
 def test_query(popgate, new_gate):
     gate = new_gate()
     gate.set_map(f"%defaults delete=never\n%profile isp upstream=imaps://imap.isp.example/Scans\n"
