@@ -69,8 +69,8 @@ static void prepare_process(const struct config *config)
 		openlog("popgate", LOG_PID, LOG_MAIL);
 }
 
-/* Runs until a signal ends it. Takes the map over. */
-static int serve(const struct config *config, struct map *map, bool self_signed)
+/* Runs until a signal ends it. Takes the map over. `url`: NULL but for command_url(). */
+static int serve(const struct config *config, struct map *map, const char *url)
 {
 	struct serving *serving = calloc(1, sizeof *serving);
 	struct faults faults = {0};
@@ -83,7 +83,7 @@ static int serve(const struct config *config, struct map *map, bool self_signed)
 	worker_init(&serving->worker, map, config->log_syslog ? &log_to_syslog : &log_to_stderr);
 	const struct log *log = &serving->worker.log;
 	privilege_limits(log, config->max_sessions);
-	server_init(&serving->server, &serving->worker, config, self_signed, &faults);
+	server_init(&serving->server, &serving->worker, config, url != NULL, &faults);
 	watch_signals(serving);
 	struct err err = faults.count ? OK : privilege_drop(log, config->user, config->state, &why);
 	if (faults.count) {
@@ -91,6 +91,13 @@ static int serve(const struct config *config, struct map *map, bool self_signed)
 	} else if (err.kind) {
 		fprintf(stderr, "popgate: %s: %s\n", err.what, why.text);
 	} else {
+		if (url)
+			fprintf(stderr,
+				"popgate: POP3 on 127.0.0.1:1110 (STLS with a certificate made "
+				"just now) for %s\n"
+				"popgate: log in with the name and password of that server; ^C "
+				"ends\n",
+				url);
 		LOG(log, LEVEL_NOTE, "serving", log_number("listeners", config->listener_count),
 		    log_number("entries", map_count(serving->worker.map)));
 		worker_run(&serving->worker);
@@ -123,7 +130,7 @@ int command_serve(const char *config_file, int argc, char **argv)
 	if (map)
 		server_check_map(config, map, &faults);
 	if (map && !faults.count) {
-		status = serve(config, map, false);
+		status = serve(config, map, NULL);
 	} else {
 		map_release(map);
 		faults_print(&faults, stderr);
@@ -145,12 +152,7 @@ int command_url(const char *url)
 	struct map *map = map_from_url(url, &faults);
 	struct config *config = map ? config_from_text(text, &faults) : NULL;
 	if (config) {
-		fprintf(stderr,
-			"popgate: POP3 on 127.0.0.1:1110 (STLS with a certificate made just now) "
-			"for %s\n"
-			"popgate: log in with the name and password of that server; ^C ends\n",
-			url);
-		status = serve(config, map, true);
+		status = serve(config, map, url);
 	} else {
 		map_release(map);
 		faults_print(&faults, stderr);

@@ -2,6 +2,7 @@
 """The commands beside the daemon, and what is refused before it starts."""
 import os
 import signal
+import socket
 
 import pytest
 
@@ -156,6 +157,19 @@ def test_url(program, top, dovecot, user, authority):
         assert server.process.wait(10) == 0
     finally:
         server.stop()
+
+
+def test_url_says_nothing_that_is_not_so(popgate):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", 1110))
+            sock.listen()
+        except OSError:
+            pass  # another program has it: just as good
+        done = popgate("imaps://imap.example.com")
+    assert done.returncode == 1
+    assert b"cannot listen on 127.0.0.1:1110" in done.stderr and b"log in" not in done.stderr
 
 
 def test_url_refuses_nonsense(popgate):
