@@ -228,7 +228,7 @@ struct err authorization_enter(struct session *session, const struct credential 
 		return err;
 	}
 	session->state = TRANSACTION;
-	LOG(&session->log, LEVEL_NOTE, "login", log_text("user", claim->name),
+	LOG(&session->log, LEVEL_NOTE, "login", log_text("user", session->account->name),
 	    log_number("messages", session->drop.count), log_number("octets", session->drop.octets),
 	    log_number("ms", env->ops->now(env) - begin_ms));
 	return reply_ok(session, "maildrop has %zu messages (%" PRIu64 " octets)",

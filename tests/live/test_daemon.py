@@ -216,6 +216,17 @@ def test_usr1_lists_sessions(new_gate, dovecot, user):
         client.ok("QUIT")
 
 
+def test_the_log_has_one_name_for_all_spellings(new_gate, dovecot, user):
+    dovecot.fill(user, mails.plain(1))
+    gate = new_gate()
+    gate.start()
+    with Pop(gate.clear) as client:
+        client.login(f"{user.upper()}%IMAP.live", rig.PASSWORD)
+        client.ok("QUIT")
+    said = [line for line in gate.log().splitlines() if line.startswith("event=login ")]
+    assert f"user={user}@imap.live" in said[0]
+
+
 def test_a_server_that_stops_is_no_wrong_password(new_gate, top, authority, user):
     mine = rig.Dovecot(os.path.join(top, "mortal"), authority)
     stored = mails.plain(3)
