@@ -76,14 +76,7 @@ static uint64_t line_deadline(const struct session *session, uint64_t until)
 	return line_ms && (!until || end < until) ? end : until;
 }
 
-/* Whether TLS begins where none was agreed on: a ClientHello has no line end to wait for. */
-static bool is_tls_begun(const struct session *session)
-{
-	return session->state == AUTHORIZATION && *buf_data(&session->client->in) == 0x16;
-}
-
-/* Waits until `until`, but for a line that has begun no longer than line_ms; a ClientHello is
- * taken for a line, which is then found to be foreign. */
+/* Waits until `until`, but for a line that has begun no longer than line_ms. */
 static struct err await_line(const struct session *session, uint64_t until, const char **line,
 			     size_t *len)
 {
@@ -93,11 +86,6 @@ static struct err await_line(const struct session *session, uint64_t until, cons
 		return stream_line(client, line, len);
 	stream_limit(client, 0, until);
 	TRY(stream_await(client));
-	if (is_tls_begun(session)) {
-		*line = buf_data(&client->in);
-		*len = stream_pending(client);
-		return OK;
-	}
 	stream_limit(client, 0, line_deadline(session, until));
 	return stream_line(client, line, len);
 }

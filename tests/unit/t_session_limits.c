@@ -121,18 +121,6 @@ static void test_deadlines(void **state)
 	rig_fini(&rig);
 }
 
-/* A ClientHello holds no line end that one could wait for. */
-static void test_tls_on_a_clear_port(void **state)
-{
-	struct rig rig;
-
-	(void)state;
-	rig_init(&rig, "\x16\x03\x01\x02");
-	let_wait(&rig);
-	assert_string_equal(rig_run(&rig), GREETING "-ERR this is a POP3 server\r\n");
-	rig_fini(&rig);
-}
-
 static void test_strikes(void **state)
 {
 	char says[4096], *at;
@@ -215,7 +203,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_deadlines),
-		cmocka_unit_test(test_tls_on_a_clear_port),
 		cmocka_unit_test(test_strikes),
 		cmocka_unit_test(test_huge_lines),
 	};
