@@ -279,7 +279,7 @@ def test_the_lock_dies_with_its_client(store, gate, dovecot, direct, user):
         holder.wait()
         began = time.monotonic()
         with login_soon(gate, user, store) as client:
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 10
             assert client.stat()[0] == 2
             client.ok("QUIT")
     finally:
