@@ -131,6 +131,25 @@ static struct err admit(const struct gate *gate, struct roof_account *roof, cons
 	return choose_login(roof, env, log, claim);
 }
 
+/* What the map says of a name, and where its upstream finds what outlives a session. ERR_LOGIN, with
+ * the reason in `why`, if it says nothing. */
+static struct err find_account(const struct gate *gate, const char *claimed, struct notice *why,
+			       struct roof_account *roof)
+{
+	roof->map = map_hold(*gate->map);
+	char *name = map_canonical_dup(claimed);
+	roof->account.name = name;
+	const struct map_entry *entry = name ? map_find(roof->map, name) : NULL;
+	if (!entry)
+		return refuse(why, "unknown name");
+	struct err err = map_target(roof->map, entry, name, why, &roof->target);
+	roof->account.upstream = roof->target.upstream;
+	roof->account.upstream.name = name;
+	roof->account.upstream.state = gate->state;
+	roof->account.upstream.health = gate->health;
+	return err.kind && !*why->text ? refuse(why, err.what) : err;
+}
+
 static struct err gate_prove(struct accounts *accounts, const struct env *env,
 			     const struct log *log, const struct credential *claim,
 			     struct notice *why, struct account **out)
@@ -140,19 +159,34 @@ static struct err gate_prove(struct accounts *accounts, const struct env *env,
 	struct notice reason = {""};
 
 	*out = NULL;
-	roof->map = map_hold(*gate->map);
-	char *name = map_canonical_dup(claim->name);
-	roof->account.name = name;
-	const struct map_entry *entry = name ? map_find(roof->map, name) : NULL;
-	struct err err = entry ? map_target(roof->map, entry, name, &reason, &roof->target)
-			       : ERR(ERR_LOGIN, 0, "unknown name");
+	struct err err = find_account(gate, claim->name, &reason, roof);
 	if (err.kind) {
 		prove_password(env, NULL, claim->password);
-		err = refuse(why, *reason.text ? reason.text : err.what);
+		err = refuse(why, reason.text);
 	} else {
-		roof->account.upstream = roof->target.upstream;
 		err = admit(gate, roof, env, log, claim, why);
 	}
+	if (err.kind)
+		account_free(&roof->account);
+	else
+		*out = &roof->account;
+	return err;
+}
+
+struct err account_unattended(struct gate *gate, const struct env *env, const struct log *log,
+			      const char *name, struct notice *why, struct account **out)
+{
+	const struct credential nobody = {name, ""};
+	struct roof_account *roof = mem_alloc(sizeof *roof);
+
+	*out = NULL;
+	struct err err = find_account(gate, name, why, roof);
+	if (!err.kind && roof->target.reject)
+		err = refuse(why, "reject= is set");
+	else if (!err.kind && roof->target.login && !roof->target.local)
+		err = ERR(ERR_REFUSED, 0, "its password is the client's");
+	if (!err.kind)
+		err = choose_login(roof, env, log, &nobody);
 	if (err.kind)
 		account_free(&roof->account);
 	else
@@ -165,5 +199,6 @@ static const struct accounts_ops gate_ops = {gate_prove, account_free};
 void gate_init(struct gate *gate, struct map *const *map, const char *listener,
 	       const struct sockaddr_storage *peer)
 {
-	*gate = (struct gate){{&gate_ops}, map, listener, *peer};
+	*gate = (struct gate){
+		.accounts = {&gate_ops}, .map = map, .listener = listener, .peer = *peer};
 }

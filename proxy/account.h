@@ -15,9 +15,18 @@ struct gate {
 	struct map *const *map;       /* borrowed: where the current map is found at each login */
 	const char *listener;         /* borrowed: the listener's name, for listener= */
 	struct sockaddr_storage peer; /* the kernel's word, for allow= */
+	/* Borrowed, for the accounts' upstreams; NULL until set after gate_init(). */
+	struct state_store *state;
+	struct health *health;
 };
 
 void gate_init(struct gate *, struct map *const *map, const char *listener,
 	       const struct sockaddr_storage *peer);
+
+/* The account of a name (canonical) as if a client had proved it, for work in the background; freed
+ * as any other. ERR_LOGIN, with the reason in `why`: it is not in the map, or not any more, or is
+ * rejected there. ERR_REFUSED: the secret for its upstream is the client's. Otherwise as prove(). */
+struct err account_unattended(struct gate *, const struct env *, const struct log *,
+			      const char *name, struct notice *why, struct account **out) MUST_USE;
 
 #endif

@@ -21,6 +21,7 @@
 #include "proxy/map.h"
 #include "proxy/secret.h"
 #include "proxy/server.h"
+#include "proxy/statedir.h"
 
 struct check {
 	const struct config *config;
@@ -80,9 +81,12 @@ static void check_secret(void *arg, const char *value, const char *file, int lin
 	text_wipe_free(secret);
 }
 
-static void check_files(struct check *check)
+/* `is_given`: serve, started as we are, would hand the state directory over to who we are now. */
+static void check_files(struct check *check, bool is_given)
 {
 	const struct config *config = check->config;
+
+	statedir_check(config, is_given, &check->faults);
 
 	check_readable(check, config->cert, config->file, 0);
 	check_readable(check, config->key, config->file, 0);
@@ -107,7 +111,7 @@ static void check_files_as(struct check *check, const struct passwd *user)
 		faults_add(&own.faults, check->config->file, 0, "cannot become user %s: %s",
 			   user->pw_name, strerror(errno));
 	} else {
-		check_files(&own);
+		check_files(&own, true);
 		/* Read again as a reload would: whole, and with the directories of its includes. */
 		if (own.map)
 			map_release(map_load(own.config->map, &own.faults));
@@ -130,7 +134,7 @@ static bool check_user(struct check *check)
 			   config->user);
 	/* Not root, or no user to become: serve would read as who we are. */
 	if (geteuid() != 0 || !user || user->pw_uid == 0) {
-		check_files(check);
+		check_files(check, false);
 		return true;
 	}
 	fflush(NULL);

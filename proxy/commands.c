@@ -5,15 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
+#include "proxy/ask.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
 #include "proxy/map.h"
 #include "proxy/verify.h"
 
-enum { DONE = 0, FAILED = 1, USAGE = 2, PASSWORD_MAX = 511 /* octets: crypt(3) takes no more */ };
+enum { DONE = 0, FAILED = 1, USAGE = 2 };
 
 /* --- query -------------------------------------------------------------------------------- */
 
@@ -151,51 +151,19 @@ int command_query(const char *config_file, int argc, char **argv)
 
 /* --- passwd ------------------------------------------------------------------------------- */
 
-/* One line of `from` without its end; false if there is none, or it is too long, or empty. */
-static bool read_line(FILE *from, char line[PASSWORD_MAX + 3])
-{
-	if (!fgets(line, PASSWORD_MAX + 3, from))
-		return false;
-	size_t len = strlen(line);
-	bool is_whole = len && (line[len - 1] == '\n' || feof(from));
-	while (len && (line[len - 1] == '\n' || line[len - 1] == '\r'))
-		line[--len] = '\0';
-	return is_whole && len && len <= PASSWORD_MAX;
-}
-
-/* Asks on the terminal without echo. */
-static bool ask(const char *prompt, char line[PASSWORD_MAX + 3])
-{
-	struct termios shown, hidden;
-
-	if (tcgetattr(STDIN_FILENO, &shown) < 0)
-		return false;
-	hidden = shown;
-	hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
-	/* Signals would leave the terminal without its echo. */
-	hidden.c_lflag &= ~(tcflag_t)ISIG;
-	fputs(prompt, stderr);
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-	bool is_good = read_line(stdin, line) && !strchr(line, 3);
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
-	fputc('\n', stderr);
-	return is_good;
-}
-
 /* The password, from the terminal or not; on false that is told, and nothing is kept. */
-static bool read_password(char password[PASSWORD_MAX + 3])
+static bool read_password(struct ask *password)
 {
-	char again[PASSWORD_MAX + 3] = "";
+	struct ask again = {""};
 	bool is_terminal = isatty(STDIN_FILENO);
 
-	setvbuf(stdin, NULL, _IONBF, 0); /* no buffer of stdio's own may keep a copy */
-	bool is_read = is_terminal ? ask("Password: ", password) && ask("Again: ", again)
-				   : read_line(stdin, password);
-	bool is_same = !is_terminal || strcmp(password, again) == 0;
-	mem_wipe(again, sizeof again);
+	bool is_read = is_terminal
+			       ? ask_hidden("Password: ", password) && ask_hidden("Again: ", &again)
+			       : ask_line(password);
+	bool is_same = !is_terminal || strcmp(password->text, again.text) == 0;
+	mem_wipe(&again, sizeof again);
 	if (!is_read)
-		fprintf(stderr, "popgate: a password of 1 to %d octets is expected\n",
-			PASSWORD_MAX);
+		fprintf(stderr, "popgate: a password of 1 to %d octets is expected\n", ASK_MAX);
 	else if (!is_same)
 		fputs("popgate: the two differ\n", stderr);
 	return is_read && is_same;
@@ -203,7 +171,7 @@ static bool read_password(char password[PASSWORD_MAX + 3])
 
 int command_passwd(const char *config_file, int argc, char **argv)
 {
-	char password[PASSWORD_MAX + 3] = "";
+	struct ask password = {""};
 	bool is_scram = argc == 2 && !strcmp(argv[1], "--scram");
 
 	(void)config_file; /* a value for any map */
@@ -211,9 +179,9 @@ int command_passwd(const char *config_file, int argc, char **argv)
 		fprintf(stderr, "usage: popgate %s [--scram]\n", argv[0]);
 		return USAGE;
 	}
-	bool is_read = read_password(password);
-	char *value = is_read ? verify_make_dup(password, is_scram) : NULL;
-	mem_wipe(password, sizeof password);
+	bool is_read = read_password(&password);
+	char *value = is_read ? verify_make_dup(password.text, is_scram) : NULL;
+	mem_wipe(&password, sizeof password);
 	if (is_read && !value)
 		fputs("popgate: crypt(3) of this system cannot make such a value\n", stderr);
 	if (!value)

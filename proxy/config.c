@@ -53,6 +53,7 @@ static const struct key keys[] = {
 	{SECTION_POPGATE, "failure_delay", {VALUE_TIME, 0, 15 * SECOND}, IN_CONFIG(failure_ms)},
 	{SECTION_POPGATE, "failures", {VALUE_COUNT, 1, 100}, IN_CONFIG(failures)},
 	{SECTION_POPGATE, "drain", {VALUE_TIME, 0, DAY}, IN_CONFIG(drain_ms)},
+	{SECTION_POPGATE, "replay", {VALUE_TIME, 0, DAY}, IN_CONFIG(replay_ms)},
 	{SECTION_LISTENER, "address", {VALUE_ADDRESSES, 0, 0}, 0},
 	{SECTION_LISTENER, "tls", {VALUE_TLS, 0, 0}, IN_LISTENER(tls)},
 	{SECTION_LISTENER, "cert", {VALUE_TEXT, 0, 0}, IN_LISTENER(cert)},
@@ -185,6 +186,8 @@ static void read_pair(struct reader *reader, char *name, char *value)
 		return;
 	}
 	*seen = reader->line;
+	if (key->at == IN_CONFIG(state) && key->section == SECTION_POPGATE)
+		reader->config->state_line = reader->line;
 	const char *wrong = value_clean(value);
 	if (!wrong) {
 		struct listener_conf *listener =
@@ -356,6 +359,7 @@ static struct config *config_new(const char *file)
 		.authorization_ms = 180 * SECOND,
 		.failure_ms = 2 * SECOND,
 		.drain_ms = 30 * SECOND,
+		.replay_ms = 300 * SECOND,
 		.failures = 3,
 	};
 	return config;

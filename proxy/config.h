@@ -41,6 +41,8 @@ struct config {
 	unsigned threads;            /* of the pool for blocking work, default 16 */
 	uint64_t idle_ms, stall_ms, authorization_ms, failure_ms,
 		drain_ms; /* timers, see popgate.conf(5) */
+	uint64_t replay_ms;  /* between two looks for promised deletions; 0: none */
+	int state_line;      /* of state =, for messages */
 	unsigned failures;
 	struct listener_conf *listeners; /* owned array */
 	size_t listener_count;

@@ -22,20 +22,15 @@ static const char *set_text(const char *value, char **field)
 
 static const char *set_time(const struct value_form *form, const char *value, uint64_t *field)
 {
-	size_t len = strlen(value);
-	uint64_t unit = 1000, count;
+	uint64_t seconds;
 
-	if (len && strchr("smh", value[len - 1])) {
-		len--;
-		unit = value[len] == 'm' ? 60000 : value[len] == 'h' ? 3600000 : 1000;
-	}
-	if (!text_number(value, len, UINT32_MAX, &count))
+	if (!text_duration(value, strlen(value), UINT32_MAX, &seconds))
 		return "not a time: 600, 600s, 10m and 2h are";
-	if (count * unit < form->min)
+	if (seconds * 1000 < form->min)
 		return "shorter than is allowed, see popgate.conf(5)";
-	if (count * unit > form->max)
+	if (seconds * 1000 > form->max)
 		return "longer than is allowed, see popgate.conf(5)";
-	*field = count * unit;
+	*field = seconds * 1000;
 	return NULL;
 }
 

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "proxy/commands.h"
+#include "proxy/import.h"
+#include "proxy/probe.h"
 #include "proxy/serve.h"
 
 #define DEFAULT_CONFIG "/etc/popgate/popgate.conf"
@@ -20,7 +22,10 @@ static const struct subcommand subcommands[] = {
 	{"serve", command_serve, "the daemon, in the foreground"},
 	{"check", command_check, "read configuration and map, print every error"},
 	{"query", command_query, "NAME: what the map says of a POP3 name, and where"},
+	{"probe", command_probe, "NAME: open that mailbox upstream and tell what is there"},
 	{"passwd", command_passwd, "[--scram]: make a local= value for the map"},
+	{"import-uidl", command_import_uidl,
+	 "NAME: bring UIDLs of an old server over, see popgate(8)"},
 };
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 
@@ -30,7 +35,7 @@ static int usage(FILE *to, int status)
 	      "       popgate [-c FILE] COMMAND\n\n",
 	      to);
 	for (size_t i = 0; i < SUBCOMMANDS; i++)
-		fprintf(to, "  %-8s %s\n", subcommands[i].name, subcommands[i].does);
+		fprintf(to, "  %-11s %s\n", subcommands[i].name, subcommands[i].does);
 	fputs("\n  -c FILE  instead of " DEFAULT_CONFIG "\n  -h, --help; --version\n"
 	      "\nSee popgate(8).\n",
 	      to);

@@ -14,6 +14,7 @@
 #include "proxy/base/err.h"
 #include "proxy/fault.h"
 #include "proxy/network.h"
+#include "upstream/uidl.h"
 #include "upstream/upstream.h"
 
 /* Every attribute there is, one row each in map.c's table: its name, whether it is a secret,
@@ -32,6 +33,14 @@ enum map_attribute {
 	MAP_ORDER,
 	MAP_NEWEST,
 	MAP_UIDL,
+	MAP_DELETE_AFTER,
+	MAP_KEEP_NEWEST,
+	MAP_SIZES,
+	MAP_LOCK,
+	MAP_UIDVALIDITY,
+	MAP_POISON,
+	MAP_QUIRKS,
+	MAP_CREATE,
 	MAP_ALLOW,
 	MAP_LISTENER,
 	MAP_REJECT,
@@ -93,6 +102,7 @@ struct map_target {
 	const char *reject;        /* one of `strings`, or NULL */
 	struct network_list allow; /* empty: everybody */
 	char *strings[4];          /* owned, unused ones NULL */
+	struct uidl_format uidl;   /* what upstream.uidl points to, if it does */
 };
 
 /* Expands and parses. `name` is the canonical POP3 name. ERR_LOGIN, with the reason in `why` for

@@ -10,6 +10,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/map_parts.h"
+#include "proxy/map_policy.h"
 
 static const enum map_attribute stored[] = {MAP_PASSWORD, MAP_PASSWORD_FILE, MAP_PASSWORD_CRED,
 					    MAP_PASSWORD_CMD, MAP_OAUTH};
@@ -93,7 +94,8 @@ static const char *entry_refusal(const struct map_entry *entry, const struct map
 	    !map_url_is_loopback(&url) && !(insecure && !strcmp(insecure, "yes")))
 		return "imap:// would send passwords in clear over the network: use imaps:// or "
 		       "imap+starttls://, or say insecure=yes";
-	return proof_refusal(values, url.store);
+	const char *wrong = map_policy_refusal(values, &url);
+	return wrong ? wrong : proof_refusal(values, url.store);
 }
 
 static bool is_sound(const struct map *map, const struct map_entry *entry)

@@ -97,6 +97,9 @@ enum map_expansion map_attribute_expansion(enum map_attribute);
 const char *map_value_refusal(enum map_attribute, const char *value);
 extern const char map_unsupported[];
 
+/* Well-formed UTF-8 (RFC 3629 section 4). In map_target.c. */
+bool map_is_utf8(const char *text);
+
 /* B-03 in place; false if the name is not acceptable. A key of the map goes the same way. */
 bool map_canonical(char *name);
 

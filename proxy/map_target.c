@@ -16,6 +16,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 #include "proxy/map_parts.h"
+#include "proxy/map_policy.h"
 #include "proxy/verify.h"
 
 enum { EXPANDED_MAX = 4096 }; /* octets of a value after its expansion */
@@ -25,7 +26,7 @@ const char map_unsupported[] = "is not supported by this build";
 /* --- values in the map -------------------------------------------------------------------- */
 
 /* Well-formed UTF-8 (RFC 3629 section 4): no overlong forms, no surrogates. */
-static bool is_utf8(const char *text)
+bool map_is_utf8(const char *text)
 {
 	const unsigned char *at = (const unsigned char *)text;
 
@@ -73,7 +74,7 @@ static const char *upstream_refusal(const char *value)
 
 	if (wrong)
 		return wrong;
-	if (url.store == MAP_STORE_IMAP && !is_utf8(url.rest))
+	if (url.store == MAP_STORE_IMAP && !map_is_utf8(url.rest))
 		return "FOLDER is not UTF-8";
 	wrong = expansion_refusal(MAP_EXPANDED, url.rest);
 	if (wrong)
@@ -120,38 +121,6 @@ static const char *cred_refusal(const char *value)
 		       : "not the name of a credential";
 }
 
-static const char *newest_refusal(const char *value)
-{
-	uint64_t count;
-
-	return text_number(value, strlen(value), UINT32_MAX, &count) && count ? map_unsupported
-									      : "not a number";
-}
-
-/* A value that is one of the words: NULL; that a later build takes: map_unsupported. */
-static const char *word_refusal(const char *value, const char *now, const char *later,
-				const char *wrong)
-{
-	const char *lists[] = {now, later};
-
-	for (size_t i = 0; i < 2; i++)
-		for (const char *word = lists[i]; *word; word += strcspn(word, " ")) {
-			word += strspn(word, " ");
-			size_t len = strcspn(word, " ");
-			if (len == strlen(value) && !memcmp(word, value, len))
-				return i ? map_unsupported : NULL;
-		}
-	return wrong;
-}
-
-static const char *delete_refusal(const char *value)
-{
-	if (!strncmp(value, "archive:", 8) && value[8])
-		return is_utf8(value) ? map_unsupported : "FOLDER is not UTF-8";
-	return word_refusal(value, "expunge never", "trash flag hide",
-			    "none of expunge, trash, archive:FOLDER, flag, hide, never");
-}
-
 static const char *via_refusal(const char *value)
 {
 	return !strncmp(value, "socks5://", 9) || !strncmp(value, "http://", 7)
@@ -177,6 +146,9 @@ static const char *local_refusal(const char *value)
 
 static const char *syntax_refusal(enum map_attribute attribute, const char *value)
 {
+	struct upstream_conf conf = {.ops = NULL};
+	struct uidl_format uidl;
+
 	switch (attribute) {
 	case MAP_UPSTREAM:
 		return upstream_refusal(value);
@@ -192,17 +164,6 @@ static const char *syntax_refusal(enum map_attribute attribute, const char *valu
 		return cred_refusal(value);
 	case MAP_OAUTH:
 		return map_unsupported;
-	case MAP_DELETE:
-		return delete_refusal(value);
-	case MAP_SEEN:
-		return word_refusal(value, "never on-quit", "on-retr",
-				    "none of never, on-retr, on-quit");
-	case MAP_ORDER:
-		return word_refusal(value, "oldest", "newest", "neither oldest nor newest");
-	case MAP_NEWEST:
-		return newest_refusal(value);
-	case MAP_UIDL:
-		return strcmp(value, "stable") == 0 ? NULL : map_unsupported;
 	case MAP_ALLOW:
 		return allow_refusal(value);
 	case MAP_PIN:
@@ -212,9 +173,10 @@ static const char *syntax_refusal(enum map_attribute attribute, const char *valu
 	case MAP_VIA:
 		return via_refusal(value);
 	case MAP_INSECURE:
-		return word_refusal(value, "yes no", "", "neither yes nor no");
+		return strcmp(value, "yes") && strcmp(value, "no") ? "neither yes nor no" : NULL;
 	default:
-		return NULL;
+		return map_is_policy(attribute) ? map_policy_set(attribute, value, &conf, &uidl)
+						: NULL;
 	}
 }
 
@@ -321,7 +283,7 @@ static const char *expand_dup(const struct subject *subject, enum place place, c
 	buf_fini(&buf);
 	if (!wrong && place == PLACE_PATH)
 		wrong = path_refusal(*out);
-	if (!wrong && place == PLACE_FOLDER && !is_utf8(*out))
+	if (!wrong && place == PLACE_FOLDER && !map_is_utf8(*out))
 		wrong = "the folder is not UTF-8";
 	return wrong;
 }
@@ -331,15 +293,20 @@ static const char *target_upstream(const struct map_values *values, const struct
 				   struct map_target *target)
 {
 	struct upstream_conf *conf = &target->upstream;
-	const char *del = values->of[MAP_DELETE], *seen = values->of[MAP_SEEN], *wrong;
+	const char *wrong;
 	const char *login = values->of[MAP_LOGIN] ? values->of[MAP_LOGIN] : "%u";
 	struct map_url url;
 
 	wrong = map_url_parse(values->of[MAP_UPSTREAM], &url);
 	if (wrong)
 		return wrong;
-	conf->delete_policy = del && !strcmp(del, "never") ? DELETE_NEVER : DELETE_EXPUNGE;
-	conf->seen_policy = seen && !strcmp(seen, "never") ? SEEN_NEVER : SEEN_ON_QUIT;
+	map_policy_init(conf);
+	for (int i = 0; i < MAP_ATTRIBUTES && !wrong; i++)
+		if (values->of[i] && map_is_policy((enum map_attribute)i))
+			wrong = map_policy_set((enum map_attribute)i, values->of[i], conf,
+					       &target->uidl);
+	if (wrong)
+		return wrong;
 	if (url.store != MAP_STORE_IMAP) {
 		conf->ops = &maildir_ops;
 		wrong = expand_dup(subject, PLACE_PATH, url.rest, &target->strings[0]);

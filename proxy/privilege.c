@@ -55,7 +55,9 @@ struct err privilege_drop(const struct log *log, const char *user, const char *s
 			errno = ENOENT;
 		return failed(why, "user", user);
 	}
-	if (state && chown(state, passwd->pw_uid, passwd->pw_gid) && errno != ENOENT)
+	/* On a disk that can only be read it stays as it is: opening it will show whether that does. */
+	if (state && chown(state, passwd->pw_uid, passwd->pw_gid) && errno != ENOENT &&
+	    errno != EROFS)
 		return failed(why, "handing over", state);
 	if (initgroups(user, passwd->pw_gid) || setgid(passwd->pw_gid) || setuid(passwd->pw_uid))
 		return failed(why, "becoming", user);

@@ -12,6 +12,7 @@
 
 #include "proxy/privilege.h"
 #include "proxy/server.h"
+#include "proxy/statedir.h"
 #include "proxy/status.h"
 
 enum { SIGNALS = 4 };
@@ -20,6 +21,7 @@ struct serving {
 	struct worker worker;
 	struct server server;
 	uv_signal_t signals[SIGNALS];
+	int state_lock; /* a descriptor; -1: none */
 };
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -69,41 +71,62 @@ static void prepare_process(const struct config *config)
 		openlog("popgate", LOG_PID, LOG_MAIL);
 }
 
+/* Sockets as who we were started as, files as who we become. All that is wrong goes to `faults`. */
+static void prepare(struct serving *serving, const struct config *config, bool self_signed,
+		    struct faults *faults)
+{
+	struct worker *worker = &serving->worker;
+	struct notice why = {""};
+
+	privilege_limits(&worker->log, config->max_sessions);
+	server_init(&serving->server, worker, config, self_signed, faults);
+	watch_signals(serving);
+	statedir_make(config, faults);
+	if (faults->count)
+		return;
+	struct err err = privilege_drop(&worker->log, config->user, config->state, &why);
+	if (err.kind)
+		faults_add(faults, config->file, 0, "%s: %s", err.what, why.text);
+	else
+		statedir_open(config, &worker->log, faults, &worker->state, &serving->state_lock);
+}
+
+static void run(struct serving *serving, const struct config *config, const char *url)
+{
+	const struct log *log = &serving->worker.log;
+
+	if (url)
+		fprintf(stderr,
+			"popgate: POP3 on 127.0.0.1:1110 (STLS with a certificate made "
+			"just now) for %s\n"
+			"popgate: log in with the name and password of that server; ^C "
+			"ends\n",
+			url);
+	LOG(log, LEVEL_NOTE, "serving", log_number("listeners", config->listener_count),
+	    log_number("entries", map_count(serving->worker.map)),
+	    log_text("state", config->state ? config->state : "none"));
+	server_begin_chores(&serving->server);
+	worker_run(&serving->worker);
+	LOG(log, LEVEL_NOTE, "stopped", log_number("served", serving->server.served));
+}
+
 /* Runs until a signal ends it. Takes the map over. `url`: NULL but for command_url(). */
 static int serve(const struct config *config, struct map *map, const char *url)
 {
 	struct serving *serving = calloc(1, sizeof *serving);
 	struct faults faults = {0};
-	struct notice why = {""};
-	int status = 1;
 
 	if (!serving)
 		return 1;
+	serving->state_lock = -1;
 	prepare_process(config);
 	worker_init(&serving->worker, map, config->log_syslog ? &log_to_syslog : &log_to_stderr);
-	const struct log *log = &serving->worker.log;
-	privilege_limits(log, config->max_sessions);
-	server_init(&serving->server, &serving->worker, config, url != NULL, &faults);
-	watch_signals(serving);
-	struct err err = faults.count ? OK : privilege_drop(log, config->user, config->state, &why);
-	if (faults.count) {
+	prepare(serving, config, url != NULL, &faults);
+	int status = faults.count ? 1 : 0;
+	if (faults.count)
 		faults_print(&faults, stderr);
-	} else if (err.kind) {
-		fprintf(stderr, "popgate: %s: %s\n", err.what, why.text);
-	} else {
-		if (url)
-			fprintf(stderr,
-				"popgate: POP3 on 127.0.0.1:1110 (STLS with a certificate made "
-				"just now) for %s\n"
-				"popgate: log in with the name and password of that server; ^C "
-				"ends\n",
-				url);
-		LOG(log, LEVEL_NOTE, "serving", log_number("listeners", config->listener_count),
-		    log_number("entries", map_count(serving->worker.map)));
-		worker_run(&serving->worker);
-		LOG(log, LEVEL_NOTE, "stopped", log_number("served", serving->server.served));
-		status = 0;
-	}
+	else
+		run(serving, config, url);
 	/* Fibers that the last moment cut short cannot be unwound, and the pool may still work for
 	 * them, with libraries that exit(3) would take away: the kernel tidies up. */
 	if (serving->worker.fibers.alive)
@@ -111,6 +134,7 @@ static int serve(const struct config *config, struct map *map, const char *url)
 	close_signals(serving);
 	server_fini(&serving->server);
 	worker_fini(&serving->worker);
+	statedir_leave(serving->state_lock);
 	faults_fini(&faults);
 	free(serving);
 	return status;

@@ -9,6 +9,7 @@
 
 #include "proxy/base/mem.h"
 #include "proxy/io/tcp.h"
+#include "proxy/map_policy.h"
 
 enum {
 	SAY_NO_MS = 5000, /* for a refusal to leave */
@@ -41,10 +42,10 @@ static void connection_link(struct server *server, struct connection *connection
 	server->served++;
 }
 
-/* The drain is over when nobody works any more, a reload on the pool included. */
+/* The drain is over when nobody works any more, a reload on the pool and the chores included. */
 static void stop_if_idle(struct server *server)
 {
-	if (server->is_draining && !server->active && !server->is_reloading)
+	if (server->is_draining && !server->active && !server->is_reloading && !server->chores)
 		uv_stop(&server->worker->loop);
 }
 
@@ -113,10 +114,13 @@ static void connection_run(void *arg)
 		session->is_tls = true;
 	}
 	gate_init(&connection->gate, &worker->map, listener->conf->name, &connection->peer);
+	connection->gate.state = worker->state;
+	connection->gate.health = worker->health;
 	session->env = &worker->world.env;
 	session->conf = &listener->session;
 	session->accounts = &connection->gate.accounts;
 	session->locks = worker->locks;
+	session->is_hurried = &server->is_draining;
 	session->is_cleartext_allowed = may_send_cleartext(listener->conf, &connection->peer);
 	session_run(session, client);
 	connection_end(connection);
@@ -157,7 +161,20 @@ static const struct door_ops door_ops = {on_came, on_short};
 struct map_checking {
 	const struct config *config;
 	struct faults *faults;
+	enum map_attribute attribute; /* that is looked at */
 };
+
+/* Some policies remember what they did: without a state directory they would forget it. */
+static void check_needs_state(void *arg, const char *value, const char *file, int line)
+{
+	const struct map_checking *checking = arg;
+	const char *what = map_policy_needs_state(checking->attribute, value);
+
+	if (what)
+		faults_add(checking->faults, file, line,
+			   "%s needs a state directory: set state= in %s", what,
+			   checking->config->file);
+}
 
 static void check_listener_name(void *arg, const char *value, const char *file, int line)
 {
@@ -173,9 +190,14 @@ static void check_listener_name(void *arg, const char *value, const char *file, 
 
 void server_check_map(const struct config *config, const struct map *map, struct faults *faults)
 {
-	struct map_checking checking = {config, faults};
+	struct map_checking checking = {.config = config, .faults = faults};
 
 	map_each(map, MAP_LISTENER, check_listener_name, &checking);
+	for (int i = 0; i < MAP_ATTRIBUTES && !config->state; i++) {
+		checking.attribute = (enum map_attribute)i;
+		if (map_is_policy(checking.attribute))
+			map_each(map, checking.attribute, check_needs_state, &checking);
+	}
 }
 
 /* --- start -------------------------------------------------------------------------------- */
@@ -329,6 +351,23 @@ void server_reload(struct server *server)
 	}
 }
 
+/* --- chores ------------------------------------------------------------------------------- */
+
+static void on_chores_end(void *arg)
+{
+	struct server *server = arg;
+
+	server->chores = NULL;
+	stop_if_idle(server);
+}
+
+void server_begin_chores(struct server *server)
+{
+	if (server->worker->state && server->config->replay_ms)
+		server->chores = chores_begin(server->worker, server->config->replay_ms,
+					      on_chores_end, server);
+}
+
 /* --- end ---------------------------------------------------------------------------------- */
 
 static void close_listeners(struct server *server)
@@ -370,6 +409,9 @@ static void cut_all(uv_timer_t *timer)
 
 	for (; connection; connection = connection->next)
 		connection_cut(connection);
+	/* What chores leave undone is on disk, and the next process goes on with it. */
+	if (!server->active && !server->is_reloading)
+		uv_stop(timer->loop);
 	uv_timer_start(&server->drain, on_last_moment, SERVER_UPDATE_MS, 0);
 }
 
@@ -382,6 +424,7 @@ void server_drain(struct server *server)
 	server->is_draining = true;
 	LOG(&server->worker->log, LEVEL_NOTE, "draining", log_number("sessions", server->active));
 	close_listeners(server);
+	chores_end(server->chores);
 	uv_timer_start(&server->drain, cut_all, server->config->drain_ms, 0);
 	stop_if_idle(server);
 }

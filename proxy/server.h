@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "proxy/account.h"
+#include "proxy/chores.h"
 #include "proxy/config.h"
 #include "proxy/io/door.h"
 #include "proxy/worker.h"
@@ -46,6 +47,7 @@ struct server {
 	bool is_reloading;
 	bool is_reload_due; /* asked for during a reload, which may have read what was before */
 	uv_timer_t drain;
+	struct chores_fiber *chores; /* NULL: none, or over */
 };
 
 /* What only map and configuration together can show: that the listeners of the map exist. */
@@ -55,6 +57,9 @@ void server_check_map(const struct config *, const struct map *, struct faults *
  * file and line of its section. `self_signed`: listeners that name no certificate get one made now. */
 void server_init(struct server *, struct worker *, const struct config *, bool self_signed,
 		 struct faults *);
+
+/* Begins what is done without a client, if there is a state and the configuration wants it. */
+void server_begin_chores(struct server *);
 
 /* Stops accepting. Sessions may end by themselves for config->drain_ms; then those not in UPDATE are
  * cut; UPDATE_MS later the loop is stopped in any case. A second call cuts at once. */

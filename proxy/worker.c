@@ -16,6 +16,7 @@ void worker_init(struct worker *worker, struct map *map, struct log_target *targ
 	fibers_init(&worker->fibers, &worker->loop);
 	worker->tls_client = tls_client_conf_new();
 	worker->locks = lock_table_new();
+	worker->health = health_new();
 	world_init(&worker->world, &worker->fibers, worker->tls_client);
 }
 
@@ -31,5 +32,8 @@ void worker_fini(struct worker *worker)
 	uv_loop_close(&worker->loop);
 	tls_client_conf_free(worker->tls_client);
 	lock_table_free(worker->locks);
+	health_free(worker->health);
+	if (worker->state)
+		worker->state->ops->close(worker->state);
 	map_release(worker->map);
 }

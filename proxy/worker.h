@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* worker.h - one loop and everything that hangs off it: fibers, the outside world, the maildrops
- * that are held, the map that is in force. There is no state outside. */
+ * that are held, the servers in trouble, the state directory, the map that is in force. Nothing is
+ * kept outside. */
 #ifndef POPGATE_WORKER_H
 #define POPGATE_WORKER_H
 
@@ -11,7 +12,9 @@
 #include "proxy/io/tlsconf.h"
 #include "proxy/io/world.h"
 #include "proxy/map.h"
+#include "upstream/health.h"
 #include "upstream/lock.h"
+#include "upstream/state.h"
 
 struct worker {
 	uv_loop_t loop;
@@ -19,8 +22,10 @@ struct worker {
 	struct world world;
 	struct tls_client_conf *tls_client; /* owned */
 	struct lock_table *locks;           /* owned */
-	struct map *map;                    /* held; replaced by a reload */
-	struct log log;                     /* what is said outside of any session */
+	struct health *health;              /* owned */
+	struct state_store *state; /* owned; set after worker_init(); NULL: nothing is kept */
+	struct map *map;           /* held; replaced by a reload */
+	struct log log;            /* what is said outside of any session */
 };
 
 /* Takes the map over. Dies if libuv has no loop for us: nothing can be served then. */

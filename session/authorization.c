@@ -170,18 +170,48 @@ struct err cmd_bye(struct session *session, const struct args *args)
 	return reply_ok(session, "bye");
 }
 
+/* Whether a store that has something to learn must leave it for another time. */
+static bool is_wanted(const void *arg)
+{
+	const struct session *session = arg;
+
+	return lock_is_wanted(session->lock) || (session->is_hurried && *session->is_hurried);
+}
+
 void authorization_leave(struct session *session)
 {
+	bool is_listed = session->state != AUTHORIZATION;
+
+	if (session->upstream)
+		session->upstream->ops->close(session->upstream, is_listed ? &session->drop : NULL,
+					      is_wanted, session);
+	session->upstream = NULL;
 	lock_release(session->lock);
 	session->lock = NULL;
-	if (session->upstream)
-		session->upstream->ops->close(session->upstream);
-	session->upstream = NULL;
 	maildrop_fini(&session->drop);
 	maildrop_init(&session->drop);
 	if (session->account)
 		session->accounts->ops->free(session->account);
 	session->account = NULL;
+}
+
+/* Whether the client has been silent so long, with nothing to lose, that it is most likely gone. */
+static bool is_idle(void *arg)
+{
+	const struct session *session = arg;
+	uint64_t takeover_ms = session->conf->takeover_ms;
+
+	return takeover_ms && session->state == TRANSACTION && session->waits_since_ms &&
+	       !session->drop.marked &&
+	       session->env->ops->now(session->env) - session->waits_since_ms > takeover_ms;
+}
+
+static void evict(void *arg)
+{
+	struct session *session = arg;
+
+	session->is_evicted = true;
+	stream_abort(session->client);
 }
 
 /* Takes, in this order: the account, the open folder, the lock, the list. */
@@ -206,7 +236,14 @@ static struct err take_maildrop(struct session *session, const struct credential
 	}
 	if (err.kind)
 		return err;
-	TRY(lock_take(session->locks, env, session->upstream->identity, conf->lock_ms,
+	struct lock_holder holder = {
+		.name = session->account->name,
+		.is_shared = where->is_shared,
+		.is_idle = is_idle,
+		.evict = evict,
+		.arg = session,
+	};
+	TRY(lock_take(session->locks, env, session->upstream->identity, &holder, conf->lock_ms,
 		      conf->lock_update_ms, &session->lock));
 	return session->upstream->ops->list(session->upstream, &session->drop);
 }

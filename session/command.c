@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "session/transaction.h"
 #include "session/update.h"
 
+enum { DAY_S = 86400 };
 enum { GENERAL = 255, CREDENTIAL = 1024 }; /* longest lines with CRLF, octets */
 
 static struct err cmd_capa(struct session *, const struct args *);
@@ -191,6 +193,10 @@ static struct err cmd_capa(struct session *session, const struct args *args)
 		TRY(stream_printf(session->client, "%s%s\r\n", row->capa,
 				  row->run == cmd_auth ? mechanisms : ""));
 	}
+	uint64_t kept_s =
+		session->account ? session->account->upstream.delete_after_s : DELETE_AFTER_NEVER;
+	if (kept_s != DELETE_AFTER_NEVER)
+		TRY(stream_printf(session->client, "EXPIRE %" PRIu64 "\r\n", kept_s / DAY_S));
 	return stream_printf(session->client,
 			     "RESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n.\r\n");
 }

@@ -30,6 +30,8 @@ void session_conf_init(struct session_conf *conf)
 		.failures = 3,
 		.lock_ms = 2000,
 		.lock_update_ms = 30000,
+		.takeover_ms = 120000,
+		.nudge_ms = 240000,
 	};
 }
 
@@ -76,16 +78,36 @@ static uint64_t line_deadline(const struct session *session, uint64_t until)
 	return line_ms && (!until || end < until) ? end : until;
 }
 
+/* Waits until `until` for the first octet of a line. While the client thinks the upstream is kept
+ * alive (H-11). */
+static struct err await_begin(struct session *session, uint64_t until)
+{
+	const struct env *env = session->env;
+	struct upstream *upstream = session->upstream;
+	uint64_t nudge_ms = upstream && upstream->ops->nudge ? session->conf->nudge_ms : 0;
+
+	for (uint64_t turn = env->ops->now(env) + nudge_ms;; turn += nudge_ms) {
+		bool is_last = !nudge_ms || (until && turn >= until);
+		stream_limit(session->client, 0, is_last ? until : turn);
+		struct err err = stream_await(session->client);
+		if (is_last || err.code != ETIMEDOUT || session->client->is_aborted)
+			return err;
+		upstream->ops->nudge(upstream);
+	}
+}
+
 /* Waits until `until`, but for a line that has begun no longer than line_ms. */
-static struct err await_line(const struct session *session, uint64_t until, const char **line,
+static struct err await_line(struct session *session, uint64_t until, const char **line,
 			     size_t *len)
 {
 	struct stream *client = session->client;
 
 	if (stream_has_line(client))
 		return stream_line(client, line, len);
-	stream_limit(client, 0, until);
-	TRY(stream_await(client));
+	session->waits_since_ms = session->env->ops->now(session->env);
+	struct err err = await_begin(session, until);
+	session->waits_since_ms = 0;
+	TRY(err);
 	stream_limit(client, 0, line_deadline(session, until));
 	return stream_line(client, line, len);
 }
@@ -151,18 +173,21 @@ static const char *worn_out(const struct session *session)
 	return NULL;
 }
 
-/* Gives everything back. The maildrop is free before the client can know that its session has
- * ended, so that a client that comes again at once finds it so. */
+/* Gives everything back. What the store still has to learn, it learns behind the client's back:
+ * another login waits for that as it does for an UPDATE, and hurries it (G-08). */
 static void finish(struct session *session, struct err err, const char *patience)
 {
-	const char *why = err.kind ? err.what : patience ? patience : "quit";
+	const char *why = session->is_evicted ? "evicted by a new login"
+			  : err.kind          ? err.what
+			  : patience          ? patience
+					      : "quit";
 
 	LOG(&session->log, LEVEL_NOTE, "end", log_text("why", why),
 	    log_number("retrieved", session->retrieved), log_number("removed", session->removed),
 	    log_number("ms", session->env->ops->now(session->env) - session->since_ms));
 	session->state = CLOSED;
-	lock_release(session->lock);
-	session->lock = NULL;
+	if (session->lock)
+		lock_in_update(session->lock);
 	/* A client that takes no farewell gets none. */
 	if (!err.kind)
 		err = reply_flush(session);

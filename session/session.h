@@ -69,6 +69,9 @@ struct session_conf {
 	unsigned failures;   /* refused logins until we hang up, default 3 (B-08) */
 	uint64_t lock_ms;    /* wait for a held maildrop, default 2,000 (G-05) */
 	uint64_t lock_update_ms; /* while its holder is in UPDATE, default 30,000 (G-08) */
+	uint64_t takeover_ms;    /* idle for so long a session gives way to a new login of the same
+				    name, default 120,000; 0: never (G-06) */
+	uint64_t nudge_ms; /* the upstream is kept alive every so often, default 240,000 (H-11) */
 };
 
 struct session {
@@ -77,6 +80,7 @@ struct session {
 	const struct session_conf *conf; /* borrowed */
 	struct accounts *accounts;       /* borrowed */
 	struct lock_table *locks;        /* borrowed */
+	const bool *is_hurried;          /* borrowed, may be NULL: the program is about to end */
 	struct log log;
 	struct stream *client;     /* owned; replaced by STLS; NULL after a failed handshake */
 	bool is_tls;               /* the client speaks TLS */
@@ -93,8 +97,10 @@ struct session {
 	struct upstream *upstream; /* owned */
 	struct lock *lock;         /* owned */
 	struct maildrop drop;
-	size_t retrieved; /* RETRs that ended in their dot, for the log */
-	size_t removed;   /* messages that UPDATE removed, for the log */
+	uint64_t waits_since_ms; /* env->now when the wait for the next command began; 0: none */
+	bool is_evicted;         /* another login of the same name has taken the maildrop (G-06) */
+	size_t retrieved;        /* RETRs that ended in their dot, for the log */
+	size_t removed;          /* messages that UPDATE removed, for the log */
 
 	struct notice why; /* words from outside for the next -ERR */
 };
@@ -103,7 +109,7 @@ struct session {
 void session_conf_init(struct session_conf *);
 
 /* Runs a session from greeting to end on `client`, which it takes over and closes. Fields of
- * `session` that a caller sets before: env, conf, accounts, locks, log, is_tls,
+ * `session` that a caller sets before: env, conf, accounts, locks, is_hurried, log, is_tls,
  * is_cleartext_allowed; all else zero. When it returns everything the session owned has been given
  * back and the state is CLOSED. */
 void session_run(struct session *, struct stream *client);

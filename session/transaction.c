@@ -156,6 +156,10 @@ struct err cmd_retr(struct session *session, const struct args *args)
 	struct err err = upstream->ops->fetch(upstream, &session->drop, msg, &whole, &dot.sink);
 	TRY(end_body(session, &dot, msg, dot.octets, err));
 	msg->marks |= MARK_RETRIEVED;
+	if (!(msg->marks & MARK_STUB))
+		maildrop_measure(&session->drop, msg, dot.octets);
+	if (upstream->ops->retrieved && session->account->upstream.seen_policy == SEEN_ON_RETR)
+		upstream->ops->retrieved(upstream, msg);
 	session->retrieved++;
 	return OK;
 }

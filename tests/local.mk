@@ -9,16 +9,17 @@ TRANSCRIPT = tests/transcript/script.c tests/transcript/script.h tests/transcrip
 	tests/transcript/referee.c tests/transcript/referee.h $(NORMAL)
 NORMAL = tests/transcript/normal.c tests/transcript/normal.h
 FAKE_LOOP = tests/fake/loop.c tests/fake/loop.h
+FAKE_STATE = tests/fake/state_memory.c tests/fake/state_memory.h
 FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
 
 BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_stream
-UPSTREAM_TESTS = tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_lock tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_talk tests/unit/t_imap_name \
-	tests/unit/t_imap tests/unit/t_cut tests/unit/t_maildir tests/unit/t_maildir_mail
+UPSTREAM_TESTS = tests/unit/t_state tests/unit/t_state_disk tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_uidl tests/unit/t_ledger tests/unit/t_ledger_match tests/unit/t_journal tests/unit/t_lock tests/unit/t_health tests/unit/t_imap_quirks tests/unit/t_imap_login tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_facts tests/unit/t_imap_lines tests/unit/t_imap_talk tests/unit/t_imap_name \
+	tests/unit/t_imap tests/unit/t_imap_known tests/unit/t_cut tests/unit/t_maildir tests/unit/t_maildir_mail
 SESSION_TESTS = tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
-	tests/unit/t_session_login tests/unit/t_session_mail tests/unit/t_session_limits \
+	tests/unit/t_session_login tests/unit/t_session_mail tests/unit/t_session_limits tests/unit/t_session_keep \
 	tests/transcript/transcript tests/fault/fault_loop
 IO_TESTS = tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_tls
-ROOF_TESTS = tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_target tests/unit/t_verify tests/unit/t_account
+ROOF_TESTS = tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_account tests/unit/t_import
 
 if CMOCKA
 check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
@@ -40,20 +41,45 @@ tests_unit_t_stream_LDADD = $(BASE_LIBS)
 
 tests_unit_t_maildrop_LDADD = $(UPSTREAM_LIBS)
 tests_unit_t_identity_LDADD = $(UPSTREAM_LIBS) -lcrypto
+tests_unit_t_uidl_LDADD = $(UPSTREAM_LIBS) -lcrypto
+tests_unit_t_ledger_SOURCES = tests/unit/t_ledger.c $(FAKE_STATE) $(FAKE_WORLD)
+tests_unit_t_ledger_LDADD = $(UPSTREAM_LIBS) -lcrypto
+tests_unit_t_ledger_match_SOURCES = tests/unit/t_ledger_match.c $(FAKE_STATE) $(FAKE_WORLD)
+tests_unit_t_ledger_match_LDADD = $(UPSTREAM_LIBS) -lcrypto
+tests_unit_t_journal_SOURCES = tests/unit/t_journal.c $(FAKE_STATE) $(FAKE_WORLD)
+tests_unit_t_journal_LDADD = $(UPSTREAM_LIBS) -lcrypto
 tests_unit_t_lock_SOURCES = tests/unit/t_lock.c $(FAKE_WORLD)
 tests_unit_t_lock_LDADD = $(UPSTREAM_LIBS)
+tests_unit_t_health_SOURCES = tests/unit/t_health.c $(FAKE_WORLD)
+tests_unit_t_health_LDADD = $(UPSTREAM_LIBS)
+tests_unit_t_imap_quirks_LDADD = $(UPSTREAM_LIBS)
+tests_unit_t_imap_login_SOURCES = tests/unit/t_imap_login.c $(FAKE_IMAP) $(FAKE_WORLD)
+tests_unit_t_imap_login_LDADD = $(IMAP_LIBS)
+STATE_RIG = tests/unit/state_rig.c tests/unit/state_rig.h $(FAKE_WORLD)
+tests_unit_t_state_SOURCES = tests/unit/t_state.c $(STATE_RIG) $(FAKE_STATE)
+tests_unit_t_state_LDADD = $(IMAP_LIBS)
+tests_unit_t_state_disk_SOURCES = tests/unit/t_state_disk.c $(STATE_RIG)
+tests_unit_t_state_disk_LDADD = $(IMAP_LIBS) -lpthread
 FAKE_HEARD = tests/fake/heard.c tests/fake/heard.h
 FAKE_TALK = tests/fake/talk.c tests/fake/talk.h
+FAKE_FLOW = tests/fake/flow.c tests/fake/flow.h
 tests_unit_t_imap_check_SOURCES = tests/unit/t_imap_check.c $(FAKE_CANNED) $(FAKE_HEARD)
 tests_unit_t_imap_check_LDADD = $(IMAP_LIBS)
-tests_unit_t_imap_talk_SOURCES = tests/unit/t_imap_talk.c $(FAKE_CANNED) $(FAKE_TALK)
+tests_unit_t_imap_talk_SOURCES = tests/unit/t_imap_talk.c $(FAKE_CANNED) $(FAKE_TALK) $(FAKE_FLOW)
 tests_unit_t_imap_talk_LDADD = $(IMAP_LIBS)
-tests_unit_t_imap_wire_SOURCES = tests/unit/t_imap_wire.c $(FAKE_CANNED) $(FAKE_HEARD) $(FAKE_WORLD)
+tests_unit_t_imap_wire_SOURCES = tests/unit/t_imap_wire.c $(FAKE_CANNED) $(FAKE_HEARD) $(FAKE_WORLD) $(FAKE_FLOW)
 tests_unit_t_imap_wire_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_facts_SOURCES = tests/unit/t_imap_facts.c $(FAKE_CANNED) $(FAKE_HEARD)
+tests_unit_t_imap_facts_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_lines_SOURCES = tests/unit/t_imap_lines.c $(FAKE_CANNED) $(FAKE_HEARD)
+tests_unit_t_imap_lines_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_name_LDADD = $(IMAP_LIBS)
-tests_unit_t_imap_SOURCES = tests/unit/t_imap.c $(FAKE_IMAP) $(FAKE_WORLD)
+IMAP_RUN = tests/unit/imap_run.c tests/unit/imap_run.h $(FAKE_IMAP) $(FAKE_WORLD) $(FAKE_STATE)
+tests_unit_t_imap_SOURCES = tests/unit/t_imap.c $(IMAP_RUN)
+tests_unit_t_imap_known_SOURCES = tests/unit/t_imap_known.c $(IMAP_RUN)
+tests_unit_t_imap_known_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_LDADD = $(IMAP_LIBS)
-tests_unit_t_cut_SOURCES = tests/unit/t_cut.c $(FAKE_IMAP) $(FAKE_WORLD) $(FAKE_CANNED) tests/fake/memory.c tests/fake/memory.h
+tests_unit_t_cut_SOURCES = tests/unit/t_cut.c $(FAKE_IMAP) $(FAKE_WORLD) $(FAKE_CANNED) $(FAKE_STATE) tests/fake/memory.c tests/fake/memory.h
 tests_unit_t_cut_LDADD = libsession.a $(IMAP_LIBS)
 tests_unit_t_maildir_SOURCES = tests/unit/t_maildir.c $(FAKE_BOX)
 tests_unit_t_maildir_LDADD = $(IMAP_LIBS)
@@ -76,6 +102,8 @@ tests_unit_t_session_mail_SOURCES = tests/unit/t_session_mail.c $(SESSION_RIG)
 tests_unit_t_session_mail_LDADD = $(SESSION_LIBS)
 tests_unit_t_session_limits_SOURCES = tests/unit/t_session_limits.c $(SESSION_RIG)
 tests_unit_t_session_limits_LDADD = $(SESSION_LIBS)
+tests_unit_t_session_keep_SOURCES = tests/unit/t_session_keep.c $(SESSION_RIG)
+tests_unit_t_session_keep_LDADD = $(SESSION_LIBS)
 tests_transcript_transcript_SOURCES = tests/transcript/transcript.c $(TRANSCRIPT) $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
 tests_transcript_transcript_LDADD = $(SESSION_LIBS)
 tests_fault_fault_loop_SOURCES = tests/fault/fault_loop.c $(TRANSCRIPT) $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
@@ -92,11 +120,35 @@ tests_unit_t_tls_LDADD = $(IO_LIBS)
 
 tests_unit_t_network_LDADD = $(ROOF_LIBS)
 tests_unit_t_config_LDADD = $(ROOF_LIBS)
+tests_unit_t_map_policy_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_target_LDADD = $(ROOF_LIBS)
 tests_unit_t_verify_LDADD = $(ROOF_LIBS)
+tests_unit_t_import_SOURCES = tests/unit/t_import.c $(FAKE_CANNED) $(FAKE_WORLD)
+tests_unit_t_import_LDADD = $(ROOF_LIBS)
 tests_unit_t_account_SOURCES = tests/unit/t_account.c $(FAKE_WORLD)
 tests_unit_t_account_LDADD = $(ROOF_LIBS)
+tests_unit_t_chores_SOURCES = tests/unit/t_chores.c $(FAKE_STATE) $(FAKE_WORLD)
+tests_unit_t_chores_LDADD = $(ROOF_LIBS)
+
+# Sessions over the model IMAP server: each kind of server; random trouble against a model of what POP3 promised.
+FAKE_SERVER = tests/fake/imap_server.c tests/fake/imap_server.h tests/fake/imap_server_own.h tests/fake/imap_server_family.c \
+	tests/fake/imap_server_talk.c tests/fake/imap_server_reply.c tests/fake/imap_server_folder.c \
+	tests/fake/imap_server_fetch.c tests/fake/imap_server_change.c tests/fake/imap_server_set.c $(FAKE_WORLD)
+SOAK_STAND = tests/soak/stand.c tests/soak/stand.h tests/soak/client.c tests/soak/client.h $(FAKE_SERVER) $(FAKE_STATE)
+SOAK_TESTS = tests/unit/t_imap_families tests/unit/t_imap_update tests/soak/soak tests/soak/forgetful
+tests_unit_t_imap_families_SOURCES = tests/unit/t_imap_families.c $(FAKE_SERVER) $(FAKE_STATE) $(FAKE_CANNED) tests/fake/memory.c tests/fake/memory.h
+tests_unit_t_imap_families_LDADD = libsession.a $(IMAP_LIBS)
+tests_unit_t_imap_update_SOURCES = tests/unit/t_imap_update.c $(FAKE_SERVER) $(FAKE_STATE)
+tests_unit_t_imap_update_LDADD = $(IMAP_LIBS)
+tests_soak_soak_SOURCES = tests/soak/soak.c tests/soak/world.c tests/soak/world.h tests/soak/foreign.c tests/soak/bot.c \
+	tests/soak/bot.h tests/soak/bot_check.c tests/soak/brittle.c tests/soak/brittle.h tests/soak/promise.c tests/soak/promise.h $(SOAK_STAND) $(NORMAL)
+tests_soak_soak_LDADD = libsession.a libupstream.a libbase.a $(STORE_LIBS)
+tests_soak_forgetful_SOURCES = tests/soak/forgetful.c $(SOAK_STAND)
+tests_soak_forgetful_LDADD = libsession.a libupstream.a libbase.a $(STORE_LIBS)
+if CMOCKA
+check_PROGRAMS += $(SOAK_TESTS)
+endif
 
 # Fuzz targets: with clang and --enable-fuzz they fuzz; without, replay.c runs each over its corpus in `make check`.
 FUZZ_TARGETS = tests/fuzz/f_client tests/fuzz/f_imap tests/fuzz/f_config tests/fuzz/f_map tests/fuzz/f_dot

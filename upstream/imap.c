@@ -2,6 +2,7 @@
 /* imap.c - an IMAP server as a store: opening, reconnecting, closing. */
 #include "upstream/imap.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,12 +21,18 @@ static struct err connect_and_select(struct imap *imap, struct notice *why)
 	for (int attempt = 0; attempt < 2; attempt++) {
 		TRY(imap_client_open(&imap->client, imap->env, imap->log, &imap->conf, &imap->login,
 				     why));
+		imap->quirks = imap->client.quirks;
 		err = imap_select(imap);
-		if (!err.kind)
+		if (!err.kind) {
+			imap->quirks = imap->client.quirks; /* by now its ID is known */
+			imap_client_report(&imap->client, HEALTH_GOOD);
 			return OK;
+		}
 		bool is_bad =
 			imap_client_is_alive(&imap->client) && imap_was(&imap->client, WIRE_BAD);
 		imap_client_why(&imap->client, why);
+		if (is_bad && attempt)
+			imap_client_report(&imap->client, HEALTH_FAILED);
 		log_err(imap->log, LEVEL_NOTE, "imap-select-failed", err);
 		imap_client_close(&imap->client);
 		if (!is_bad)
@@ -42,12 +49,16 @@ struct err imap_ready(struct imap *imap, bool *is_fresh)
 		*is_fresh = false;
 	if (imap->is_void)
 		return other_folder;
+	imap_seen_settle(imap);
 	if (imap_client_is_alive(&imap->client)) {
-		const struct mailimap_selection_info *info = imap->client.im->imap_selection_info;
-		imap->client.until_ms = 0;
-		imap->is_void = !info || info->sel_uidvalidity != imap->uidvalidity;
+		const struct wire_folder *folder = imap_wire_folder(imap->client.wire);
+		if (!imap->is_bounded)
+			imap->client.until_ms = 0;
+		imap->is_void = folder->uidvalidity != imap->uidvalidity;
 		return imap->is_void ? other_folder : OK;
 	}
+	if (imap->is_bounded)
+		return ERR(ERR_UPSTREAM, ENOTCONN, "the connection to the mail server is lost");
 	imap_client_close(&imap->client);
 	LOG(imap->log, LEVEL_NOTE, "imap-reconnect");
 	struct err err = connect_and_select(imap, NULL);
@@ -64,21 +75,26 @@ struct err imap_ready(struct imap *imap, bool *is_fresh)
 	return OK;
 }
 
+static void count_found(void *arg, uint32_t low, uint32_t high)
+{
+	size_t *left = arg;
+
+	*left += (size_t)high - low + 1;
+}
+
 struct err imap_count_left(struct imap *imap, const char *set, size_t *left)
 {
 	struct imap_client *client = &imap->client;
 
 	*left = 0;
-	/* A server of revision 2 only answers in a form that libetpan does not read. */
-	if ((client->caps & (CAP_IMAP4REV1 | CAP_IMAP4REV2)) == CAP_IMAP4REV2)
-		return ERR(ERR_UPSTREAM, 0, "the mail server cannot be asked what is left");
 	TRY(imap_command(client, PHASE_UPDATE, "NOOP"));
-	TRY(imap_command(client, PHASE_UPDATE, "UID SEARCH UID %s", set));
-	const struct mailimap_response_info *info = client->im->imap_response_info;
-	if (!info)
-		return ERR(ERR_UPSTREAM, 0, "out of memory");
-	*left = info->rsp_search_result ? (size_t)clist_count(info->rsp_search_result) : 0;
-	return OK;
+	imap_wire_expect_found(client->wire, count_found, left);
+	struct err err = imap_command(client, PHASE_UPDATE, "UID SEARCH UID %s", set);
+	bool has_found = imap_client_is_alive(client) && imap_wire_has_found(client->wire);
+	imap_wire_expect_found(client->wire, NULL, NULL);
+	if (!err.kind && !has_found)
+		return ERR(ERR_UPSTREAM, 0, "the mail server does not say what is left");
+	return err;
 }
 
 /* A name for the lock that is short and never the same for two mailboxes (G-05). */
@@ -100,14 +116,26 @@ static void set_identity(struct imap *imap)
 	free(host);
 }
 
-static void imap_close(struct upstream *upstream)
+/* The client has said QUIT: what it retrieved it has (D-16). */
+static struct err imap_quit(struct upstream *upstream, const struct maildrop *maildrop)
+{
+	((struct imap *)upstream)->is_quit = true;
+	return imap_update(upstream, maildrop);
+}
+
+static void imap_close(struct upstream *upstream, const struct maildrop *maildrop,
+		       bool (*is_wanted)(const void *arg), const void *arg)
 {
 	struct imap *imap = (struct imap *)upstream;
 
+	if (maildrop && imap->has_ledger)
+		imap_learn(imap, maildrop, is_wanted, arg);
 	imap_client_close(&imap->client);
 	login_fini(&imap->login);
 	free(imap->folder);
-	free(imap->hidden);
+	free(imap->pending);
+	free(imap->failed);
+	free(imap->stub);
 	free(imap);
 }
 
@@ -126,18 +154,29 @@ static struct err imap_open(const struct env *env, const struct log *log,
 		imap->conf.folder = "INBOX";
 	imap->login =
 		(struct login){text_dup(login->user), text_dup(login->password), login->is_stored};
+	identity_place(imap->place, conf->host, conf->port, login->user, imap->conf.folder);
 	set_identity(imap);
 	struct err err = connect_and_select(imap, why);
 	if (err.kind) {
-		imap_close(&imap->upstream);
+		imap_close(&imap->upstream, NULL, NULL, NULL);
 		return err;
 	}
+	/* What is only hidden needs no right to delete (C-02). */
 	imap->upstream.is_read_only =
-		imap->is_folder_read_only || conf->delete_policy == DELETE_NEVER;
+		conf->delete_policy == DELETE_NEVER ||
+		(imap->is_folder_read_only && conf->delete_policy != DELETE_HIDE);
 	*out = &imap->upstream;
 	return OK;
 }
 
 const struct upstream_ops imap_ops = {
-	"imap", imap_open, imap_list, imap_fetch, imap_update, imap_close,
+	.name = "imap",
+	.open = imap_open,
+	.list = imap_list,
+	.fetch = imap_fetch,
+	.update = imap_quit,
+	.retrieved = imap_retrieved,
+	.nudge = imap_nudge,
+	.close = imap_close,
+	.describe = imap_describe,
 };

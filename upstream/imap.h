@@ -11,7 +11,9 @@
 #ifndef POPGATE_IMAP_H
 #define POPGATE_IMAP_H
 
+#include "upstream/identity.h"
 #include "upstream/imap_client.h"
+#include "upstream/imap_quirks.h"
 #include "upstream/upstream.h"
 
 struct imap {
@@ -21,19 +23,40 @@ struct imap {
 	struct upstream_conf conf; /* its strings are borrowed: the account's */
 	struct login login;        /* owned copy, for reconnecting; wiped at close (B-22) */
 	struct imap_client client;
-	char *folder;             /* owned: the name that was selected, as on the wire */
-	uint32_t uidvalidity;     /* of the snapshot; 0: nothing was ever selected */
+	const struct imap_quirks *quirks; /* of this server; never NULL once logged in */
+	char *folder;                     /* owned: the name that was selected, as on the wire */
+	bool is_selected;                 /* the folder was, once */
+	/* When the newest SELECT told UIDNEXT: messages there were, EXPUNGEs there had been. */
+	uint32_t selected_exists, selected_expunges;
+	uint64_t uidvalidity;             /* of the snapshot; 0 only if is_loose */
+	char place[IDENTITY_PLACE + 1];   /* identity_place() of what the conf names */
+	/* What the listing found in the ledger: with has_ledger rows of this epoch may be changed. */
+	bool has_ledger;
+	uint32_t epoch;
+	size_t unlearned;   /* rows that messages could not yet be recognised by (E-04) */
+	bool has_unmeasured; /* sizes=exact: some are not yet */
+	bool is_quit;       /* update() ran */
+	bool is_loose;      /* UIDs do not outlive the connection (E-06): nothing is remembered */
+	bool has_no_ids;    /* announced, and refused or not given: not asked for again (N-13) */
+	uint32_t *failed;   /* owned: UIDs that could not be fetched (H-09), few */
+	size_t failed_len;
+	char *stub; /* owned: the placeholder of `stub_uid`, once one was fetched */
+	uint32_t stub_uid;
+	bool is_bounded;    /* client.until_ms stands; a lost connection is not made again */
 	bool is_folder_read_only; /* nothing may be stored in it now */
 	bool is_void;     /* UIDVALIDITY changed or the login is refused now: the snapshot cannot be
 			 gone on with */
-	uint32_t *hidden; /* owned: ascending UIDs that others had marked \Deleted (C-04) */
-	size_t hidden_len;
+	/* Owned: ascending UIDs of what is hidden with LEDGER_PENDING: promised deletions that UPDATE does
+	 * when enough newer messages are there (keep_newest=). Filled by imap_list(), of the ledger. */
+	uint32_t *pending;
+	size_t pending_len;
+	int seen_tag; /* of a STORE \Seen that was sent and not yet received; 0: none (C-19) */
 };
 
 /* imap_select.c. Selects the folder that the conf names, or examines it where nothing will ever be
- * written (C-02); learns its name on the wire the first time. Sets uidvalidity and
- * is_folder_read_only. ERR_UPSTREAM if UIDVALIDITY is missing, 0 (E-06), or not the one from
- * before (D-11): then is_void. */
+ * written (C-02); learns its name on the wire the first time. Sets uidvalidity, is_loose and
+ * is_folder_read_only. ERR_UPSTREAM if UIDVALIDITY is missing, 0, or the UIDs do not last, unless
+ * uidl= needs none of that (E-06), or if it is not the one from before (D-11): then is_void. */
 struct err imap_select(struct imap *) MUST_USE;
 
 /* imap.c. Connects, logs in and selects if the connection is lost. OK: the folder is selected, and
@@ -44,9 +67,39 @@ struct err imap_ready(struct imap *, bool *is_fresh) MUST_USE;
  * SEARCH. *left is how many; on any error it is not known. */
 struct err imap_count_left(struct imap *, const char *set, size_t *left) MUST_USE;
 
+/* imap_select.c. The name on the wire of another folder, as in the map ("Old/2020", "\Trash"); owned.
+ * ERR_POLICY if it cannot be sent, or no folder has that use. Changes no selection. */
+struct err imap_folder_named(struct imap *, const char *folder, char **out) MUST_USE;
+
+/* imap_learn.c. What messages will be recognised by, for those not yet known (E-04), measured sizes
+ * and failures of this session: on the connection that is there, in chunks, until `is_wanted`. */
+void imap_learn(struct imap *, const struct maildrop *, bool (*is_wanted)(const void *arg),
+		const void *arg);
+
+/* imap_replay.c. Does what earlier sessions promised and could not do (D-09), once its place,
+ * UIDVALIDITY and sizes are found to be the same; called by imap_list() when the folder is selected,
+ * before anything is listed. *hide: the UIDs, ascending, owned by the caller, that are promised and
+ * still there. A failure to delete is only logged; one to read the journal is an error. */
+struct err imap_replay(struct imap *, uint32_t **hide, size_t *count) MUST_USE;
+
 struct err imap_list(struct upstream *, struct maildrop *) MUST_USE;
 struct err imap_fetch(struct upstream *, const struct maildrop *, const struct message *,
 		      const struct part *, struct sink *) MUST_USE;
+/* imap_fetch.c. The same for what the server itself has, whatever stands for it: of `msg` UID and
+ * octets count. */
+struct err imap_fetch_body(struct imap *, const struct message *msg, const struct part *,
+			   struct sink *) MUST_USE;
 struct err imap_update(struct upstream *, const struct maildrop *) MUST_USE;
+
+/* imap_describe.c. For `popgate probe`. */
+void imap_describe(struct upstream *, const struct upstream_conf *as, struct buf *);
+
+/* imap_seen.c. SEEN_ON_RETR: \Seen for one message, if the connection lives. */
+void imap_retrieved(struct upstream *, const struct message *);
+/* imap_seen.c. Takes the answer to that, if one is still due. Called before anything else is sent on the
+ * connection: by imap_ready(), and whoever does not call that. */
+void imap_seen_settle(struct imap *);
+/* imap_seen.c. A NOOP, if the connection lives (H-11): the session calls it when its client dawdles. */
+void imap_nudge(struct upstream *);
 
 #endif

@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_check.c - the doorman's grammar of all data but FETCH, and who reads which reply.
  *
- * Nothing is copied to libetpan that was not looked at octet by octet: words come from here, numbers
- * were read, flags are known ones, capabilities are plain atoms, names are quoted anew, and the texts
- * of status replies are all ".".
+ * Nothing is copied to libetpan that was not looked at octet by octet: words come from here,
+ * numbers were read, flags are known ones, capabilities are plain atoms, names are quoted anew,
+ * and the texts of status replies are all ".".
  */
 #include "upstream/imap_check.h"
+
+#include <stdlib.h>
 
 void check_init(struct check *check, const struct log *log)
 {
 	*check = (struct check){.log = log};
 	/* A line may be told by twice its octets: a name all of quotes. */
 	buf_init(&check->out, WIRE_READ + 2 * (WIRE_LINE + WIRE_NAME));
+	buf_init(&check->header, WIRE_LITERAL);
 }
 
 void check_fini(struct check *check)
 {
 	buf_fini(&check->out);
+	buf_fini(&check->header);
+	free(check->greeting);
+	free(check->id);
+	free(check->capabilities);
+	free(check->enabled);
 }
 
 /* A reply of no use: `scan` is a fragment of it. */
@@ -46,22 +54,6 @@ static enum check_next capability(struct check *check, struct scan list)
 		check_put(check, "\r\n", 2);
 	else
 		check_take_back(check, before);
-	return CHECK_LINE;
-}
-
-static enum check_next search(struct check *check, struct scan list)
-{
-	uint32_t number;
-
-	check_put_text(check, "* SEARCH");
-	for (scan_blanks(&list); list.at < list.end && *list.at != '('; scan_blanks(&list)) {
-		struct scan word = scan_atom(&list);
-		if (!scan_number(word, &number) || !number)
-			return check_refuse(check, "a SEARCH reply holds no number");
-		check_put(check, " ", 1);
-		check_put_scan(check, word);
-	}
-	check_put(check, "\r\n", 2);
 	return CHECK_LINE;
 }
 
@@ -96,6 +88,53 @@ static void put_delimiter(struct check *check, struct scan text)
 	}
 }
 
+/* A name without quotes: an atom. Some servers forget to quote one with blanks; what else may
+ * follow is a list. */
+static struct scan scan_name(struct check *check, struct scan *scan)
+{
+	struct scan name = *scan;
+
+	scan_atom(scan);
+	name.end = scan->at;
+	struct scan rest = *scan;
+	scan_blanks(&rest);
+	bool is_more = scan_len(&rest) != 0;
+	for (const char *at = rest.at; at < rest.end; at++)
+		is_more &= *at != '(' && *at != '{' && *at != '"';
+	if (!is_more)
+		return name;
+	check_odd(check, ODD_NAME);
+	name.end = scan->at = scan->end;
+	return name;
+}
+
+static bool put_name(struct check *check, struct scan *scan)
+{
+	bool is_quoted = scan->at < scan->end && *scan->at == '"';
+	struct scan name;
+	size_t octets = 0;
+
+	if (is_quoted && !scan_quoted(scan, &name)) {
+		check_refuse(check, "a quoted string has no end");
+		return false;
+	}
+	if (!is_quoted)
+		name = scan_name(check, scan);
+	if (!is_quoted && !scan_len(&name)) {
+		check_refuse(check, "a LIST reply without a name");
+		return false;
+	}
+	for (; name.at < name.end; name.at++, octets++) {
+		if (is_quoted && *name.at == '\\' && name.at + 1 < name.end)
+			name.at++;
+		if (octets < WIRE_NAME && !check_name(check, name.at, 1, false))
+			return false;
+	}
+	if (octets > WIRE_NAME)
+		check_refuse(check, "a folder's name is too long");
+	return octets <= WIRE_NAME;
+}
+
 static enum check_next list(struct check *check, const char *word, struct scan scan)
 {
 	/* RFC 9051 section 7.3.1, RFC 6154, and what XLIST had. */
@@ -110,7 +149,7 @@ static enum check_next list(struct check *check, const char *word, struct scan s
 					    "\\Important",   "\\AllMail",
 					    "\\Starred",     "\\Spam",
 					    "\\Inbox",       NULL};
-	struct scan delimiter = {NULL, NULL}, name;
+	struct scan delimiter = {NULL, NULL};
 	bool is_good;
 
 	check_put_text(check, word);
@@ -132,22 +171,8 @@ static enum check_next list(struct check *check, const char *word, struct scan s
 		check->reply = REPLY_DROPPED; /* what follows the name is of no use */
 		return CHECK_QUOTE;
 	}
-	if (scan.at < scan.end && *scan.at == '"') {
-		if (!scan_quoted(&scan, &name))
-			return check_refuse(check, "a quoted string has no end");
-		for (; name.at < name.end; name.at++) {
-			if (*name.at == '\\' && name.at + 1 < name.end)
-				name.at++;
-			if (!check_name(check, name.at, 1, false))
-				return CHECK_DEAD;
-		}
-	} else {
-		name = scan_atom(&scan);
-		if (!scan_len(&name))
-			return check_refuse(check, "a LIST reply without a name");
-		if (!check_name(check, name.at, scan_len(&name), false))
-			return CHECK_DEAD;
-	}
+	if (!put_name(check, &scan))
+		return CHECK_DEAD;
 	check_name(check, "", 0, true);
 	return dropped(check, scan);
 }
@@ -159,13 +184,16 @@ static enum check_next numbered(struct check *check, struct scan digits, struct 
 
 	if (!scan_number(digits, &number))
 		return check_refuse(check, "a number has more than 32 bits");
-	if (scan_is(word, "FETCH"))
-		return number ? check_fetch(check, &scan, number) : dropped(check, scan);
+	bool is_uid = scan_is(word, "UIDFETCH"); /* RFC 9586 */
+	if ((is_uid || scan_is(word, "FETCH")) && number)
+		return check_fetch(check, &scan, number, is_uid);
+	if (is_uid || scan_is(word, "FETCH"))
+		check_odd(check, ODD_NUMBER); /* Courier (N-12) */
 	if (scan_is(word, "EXISTS")) {
 		check->exists = number;
 		check->has_exists = true;
 	}
-	if (scan_is(word, "EXPUNGE")) {
+	if (scan_is(word, "EXPUNGE") && number) {
 		check->expunges++;
 		check->exists -= check->exists > 0;
 	}
@@ -181,23 +209,34 @@ static enum check_next untagged(struct check *check, struct scan scan)
 		return check_status(check, outcome, scan);
 	if (!check->is_greeted)
 		return check_refuse(check, "the mail server does not greet");
+	if (scan_len(&word) && *word.at == '[') { /* Exchange leaves the OK out (N-06) */
+		check_odd(check, ODD_CODE);
+		return check_status(check, WIRE_OK, (struct scan){word.at, scan.end});
+	}
 	scan_blanks(&scan);
 	if (scan_len(&word) && *word.at >= '0' && *word.at <= '9')
 		return numbered(check, word, scan);
 	if (scan_is(word, "CAPABILITY"))
 		return capability(check, scan);
 	if (scan_is(word, "SEARCH"))
-		return search(check, scan);
+		return check_search(check, scan);
+	if (scan_is(word, "ESEARCH") && !check_esearch(check, scan))
+		return CHECK_DEAD;
 	if (scan_is(word, "LIST"))
 		return list(check, "* LIST ", scan);
 	if (scan_is(word, "LSUB"))
 		return list(check, "* LSUB ", scan);
 	if (scan_is(word, "VANISHED"))
-		check->has_vanished = true;
+		check_vanished(check, scan);
+	if (scan_is(word, "ID"))
+		check_id(check, scan);
+	if (scan_is(word, "ENABLED"))
+		check_enabled(check, scan);
 	return dropped(check, scan);
 }
 
-/* Only what the server says unasked is shown: a reply that bears no "*" may echo a password (B-22). */
+/* Only what the server says unasked is shown: a reply that bears no "*" may echo a password
+ * (B-22). */
 static void log_line(const struct check *check, enum log_level level, const char *event,
 		     struct scan line)
 {
@@ -235,6 +274,8 @@ enum check_next check_fragment(struct check *check, const char *line, size_t len
 	size_t before = buf_len(&check->out);
 	enum check_next next;
 
+	check->fragment = line;
+	check->used = 0;
 	while (scan.end > scan.at && (scan.end[-1] == '\r' || scan.end[-1] == ' '))
 		scan.end--;
 	if (check->reply == REPLY_NONE)
@@ -246,6 +287,8 @@ enum check_next check_fragment(struct check *check, const char *line, size_t len
 		next = check_refuse(check, "a line holds a NUL");
 	else
 		next = read_fragment(check, scan);
+	if (check->used) /* what follows is a message's: not for the log */
+		scan.end = line + check->used;
 	if (buf_len(&check->out) > before)
 		check->kept += buf_len(&check->out) - before + WIRE_KEPT_LINE;
 	if (check->kept > WIRE_KEPT)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_check.h - the doorman's grammar: a server's line in, what libetpan may hear of it out.
  *
- * imap_wire.c cuts what comes into fragments: a fragment is a line, or the part of one that ends in a
- * literal's {n}. check_fragment() reads one, appends its plain meaning to `out`, notes the facts, and
- * says what the octets are that follow. What libetpan hears of which reply is told in imap_wire.h.
- * imap_check.c finds out which reply it is; imap_check_status.c and imap_check_fetch.c know theirs.
+ * imap_wire.c cuts what comes into fragments: a fragment is a line, or the part of one that ends
+ * in a literal's {n}. check_fragment() reads one, appends its plain meaning to `out`, notes the
+ * facts, and says what the octets are that follow. What libetpan hears of which reply is told in
+ * imap_wire.h. imap_check.c finds out which reply it is and knows LIST; imap_check_status.c,
+ * imap_check_fetch.c with imap_check_body.c, and imap_check_found.c know theirs;
+ * imap_check_facts.c keeps what is worth keeping.
  */
 #ifndef POPGATE_IMAP_CHECK_H
 #define POPGATE_IMAP_CHECK_H
@@ -23,11 +25,27 @@ enum check_next {
 	CHECK_SKIP, /* check->literal octets to be dropped, then a fragment */
 	CHECK_PASS, /* check->literal octets of a body for libetpan, then a fragment */
 	CHECK_QUOTE, /* check->literal octets for check_name(), then a fragment */
+	CHECK_KEEP,  /* check->literal octets for check_keep(), then a fragment */
 	CHECK_DEAD,  /* nothing: check->err says which rule was broken */
 };
 
 /* Which reply the next fragment continues. */
 enum check_reply { REPLY_NONE, REPLY_DROPPED, REPLY_FETCH };
+
+/* What real servers do and no RFC allows: borne, and logged once a connection (N-14). */
+enum check_odd {
+	ODD_SIZE,
+	ODD_UIDVALIDITY,
+	ODD_OPENING,
+	ODD_CLOSING,
+	ODD_NO_BREAK,
+	ODD_NO_LENGTH,
+	ODD_CODE,
+	ODD_UID,
+	ODD_NUMBER,
+	ODD_VANISHED,
+	ODD_NAME,
+};
 
 struct check {
 	/* What is expected; set by imap_wire.c. */
@@ -37,6 +55,8 @@ struct check {
 	void *arg;
 	void (*on_item)(void *arg, const struct wire_item *); /* NULL: nobody asks */
 	void *item_arg;
+	void (*on_found)(void *arg, uint32_t low, uint32_t high); /* NULL: nobody asks */
+	void *found_arg;
 	const struct log *log; /* borrowed; NULL: silence */
 
 	/* What came. */
@@ -47,15 +67,26 @@ struct check {
 	char alert[256];
 	struct wire_body body;
 	struct wire_item item;
+	struct wire_folder folder;
 	uint32_t exists, expunges;
-	bool is_greeted, has_exists, has_vanished;
+	bool is_greeted, has_exists, has_vanished, has_found;
+	/* Words, owned; NULL: none. */
+	char *greeting, *id, *capabilities, *enabled;
 
 	/* Where a reply stands between two fragments. */
 	enum check_reply reply;
-	size_t reply_octets; /* of its fragments so far */
-	unsigned depth;      /* open parentheses of the FETCH item's value; 0: between items */
-	uint64_t kept;       /* octets put in `out` since the last tagged reply */
-	unsigned warnings;   /* untagged NO and the like since then */
+	size_t reply_octets;  /* of its fragments so far */
+	const char *fragment; /* being read */
+	size_t used;     /* if not 0: where in it a literal's octets begin, without a line break */
+	uint64_t part;   /* octets of a body that libetpan hears of at once */
+	unsigned depth;  /* open parentheses of the FETCH item's value; 0: between items */
+	bool is_after;   /* the fragment begins behind the octets of a message or header */
+	unsigned open;   /* those around its items: one, but for odd servers */
+	bool has_header; /* `header` is item.header */
+	struct buf header;
+	uint64_t kept;     /* octets put in `out` since the last tagged reply */
+	unsigned warnings; /* untagged NO and the like since then */
+	unsigned odd;      /* bits by enum check_odd: those that were logged */
 };
 
 void check_init(struct check *, const struct log *);
@@ -64,11 +95,23 @@ void check_fini(struct check *);
 /* `line` is a fragment without its LF. */
 enum check_next check_fragment(struct check *, const char *line, size_t len);
 
-/* Octets of a folder's name that came as a literal, as many at once as there are; `is_last`: the name
- * ends with them. False: CHECK_DEAD. */
+/* Octets of a folder's name that came as a literal, as many at once as there are; `is_last`: the
+ * name ends with them. False: CHECK_DEAD. */
 bool check_name(struct check *, const char *octets, size_t len, bool is_last);
 
-/* From here on for the files imap_check*.c alone. A cursor over a fragment, and what is read with it. */
+/* Octets of a header that came as a literal: those beyond WIRE_LITERAL are left out. */
+void check_keep(struct check *, const char *octets, size_t len);
+
+/* Tells libetpan that `left` octets of the body follow, or as many of them as it is to hear of at
+ * once: returns how many. The second ends what it heard of before. */
+uint64_t check_first_part(struct check *, uint64_t left);
+uint64_t check_next_part(struct check *, uint64_t left);
+
+/* Forgets what a server said that was not yet to be trusted (B-15): all but the greeting. */
+void check_forget(struct check *);
+
+/* From here on for the files imap_check*.c alone. A cursor over a fragment, and what is read with
+ * it. */
 struct scan {
 	const char *at, *end;
 };
@@ -107,7 +150,8 @@ static inline bool scan_is(struct scan text, const char *word)
 	return text_same_n(text.at, scan_len(&text), word, strlen(word));
 }
 
-/* A number of at most 32 bits. */
+/* Digits of at most 32 bits; and of at most 63, as RFC 9051 has them (number64). */
+bool scan_number64(struct scan text, uint64_t *number);
 bool scan_number(struct scan text, uint32_t *number);
 
 /* A copy cut to `size` octets with its NUL. */
@@ -133,12 +177,29 @@ void check_put_number(struct check *, uint64_t);
 /* Makes `out` as long as it was before something was put. */
 void check_take_back(struct check *, size_t len);
 
-/* A list of flags in parentheses: puts those of them that are in `known`, which ends in NULL; libetpan
- * takes some flag for another that only begins like it. Returns their number; -1: it is no list. */
+/* A list of flags in parentheses: puts those of them that are in `known`, which ends in NULL;
+ * libetpan takes some flag for another that only begins like it. Returns their number; -1: it is
+ * no list. */
 int check_flags(struct check *, struct scan *, const char *const *known);
 
 /* Puts " NAME" for each capability that is a plain atom; false if none is. */
 bool check_capabilities(struct check *, struct scan list);
+
+/* Logs an oddity, the first time. */
+void check_odd(struct check *, enum check_odd);
+
+/* Sets one of the words, cut to fit `max` octets. */
+void check_set_words(char **words, const char *text, size_t len, size_t max);
+
+/* What a response code tells of the folder. */
+void check_fact(struct check *, enum wire_outcome, struct scan code, struct scan args);
+
+/* `scan` stands behind the word, before blanks: SEARCH, ESEARCH, VANISHED, ID, ENABLED. */
+enum check_next check_search(struct check *, struct scan);
+bool check_esearch(struct check *, struct scan); /* false: CHECK_DEAD */
+void check_vanished(struct check *, struct scan);
+void check_id(struct check *, struct scan);
+void check_enabled(struct check *, struct scan);
 
 /* Notes the broken rule, for the log with the line that broke it. */
 enum check_next check_refuse(struct check *, const char *rule);
@@ -150,8 +211,15 @@ enum check_next check_status(struct check *, enum wire_outcome, struct scan);
 enum check_next check_tagged(struct check *, struct scan);
 enum check_next check_continuation(struct check *, struct scan text);
 
-/* `scan` stands behind "* n FETCH"; then, in later fragments, at their begin. */
-enum check_next check_fetch(struct check *, struct scan *, uint32_t number);
+/* `scan` stands behind "* n FETCH" or "* n UIDFETCH"; then, in later fragments, at their begin. */
+enum check_next check_fetch(struct check *, struct scan *, uint32_t number, bool is_uid);
 enum check_next check_fetch_on(struct check *, struct scan *);
+
+/* A literal that nobody asked for. */
+enum check_next check_skip(struct check *, uint64_t octets);
+
+/* The values of BODY[], and of BODY[HEADER] and its kin. */
+enum check_next check_body(struct check *, struct scan *);
+enum check_next check_header(struct check *, struct scan *);
 
 #endif

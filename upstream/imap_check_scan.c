@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { CAPABILITIES = 1000 }; /* most of them in a line: each costs libetpan some 100 octets */
+enum {
+	CAPABILITIES = 1000,      /* most of them in a line: each costs libetpan some 100 octets */
+	KEPT_CAPABILITIES = 8192, /* octets of them that are kept for us (H-12) */
+};
 
 struct scan scan_atom(struct scan *scan)
 {
@@ -53,6 +56,11 @@ bool scan_literal(struct scan *scan, uint64_t *octets)
 		*octets = UINT64_MAX; /* beyond any limit */
 	*scan = here;
 	return true;
+}
+
+bool scan_number64(struct scan text, uint64_t *number)
+{
+	return text_number(text.at, scan_len(&text), INT64_MAX, number);
 }
 
 bool scan_number(struct scan text, uint32_t *number)
@@ -147,6 +155,7 @@ bool check_capabilities(struct check *check, struct scan list)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 				    "-+_.=/:";
+	size_t before = buf_len(&check->out);
 	unsigned count = 0;
 
 	while (list.at < list.end && count < CAPABILITIES) {
@@ -164,5 +173,9 @@ bool check_capabilities(struct check *check, struct scan list)
 		check_put_scan(check, word);
 		count++;
 	}
+	size_t len = buf_len(&check->out) - before;
+	if (count && len)
+		check_set_words(&check->capabilities, buf_data(&check->out) + before + 1, len - 1,
+				KEPT_CAPABILITIES);
 	return count;
 }

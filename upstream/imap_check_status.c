@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_check_status.c - the doorman's grammar of status replies: greeting, untagged, tagged, "+".
  *
- * Their words are kept for us; libetpan gets ".", and of the response codes those that it can bear.
+ * Their words and codes are kept for us; libetpan gets "." and of the codes CAPABILITY alone.
  */
 #include "upstream/imap_check.h"
 
@@ -9,40 +9,19 @@
 
 enum { WARNINGS = 8 }; /* most of them logged up to a tagged reply */
 
-/* Puts "[CODE ...] " if it is one that libetpan shall know; false, with nothing put, otherwise. */
-static bool put_code(struct check *check, struct scan code, struct scan args, bool is_tagged)
+/* Puts "[CAPABILITY ...] " if it is that code: libetpan shall know no other. False, with nothing put,
+ * otherwise. */
+static bool put_code(struct check *check, struct scan code, struct scan args)
 {
-	static const char *const bare[] = {"READ-ONLY", "READ-WRITE", "TRYCREATE"};
-	static const char *const numbered[] = {"UIDNEXT", "UIDVALIDITY", "UNSEEN"};
-	static const char *const flags[] = {"\\Seen",  "\\Deleted", "\\Answered", "\\Flagged",
-					    "\\Draft", "\\*",       NULL};
 	size_t before = buf_len(&check->out);
-	uint32_t number;
-	bool is_good = false;
 
-	check_put(check, "[", 1);
-	for (size_t i = 0; i < 3 && !is_good; i++)
-		if (scan_is(code, bare[i])) {
-			check_put_text(check, bare[i]);
-			is_good = is_tagged || i < 2;
-		} else if (scan_is(code, numbered[i]) && scan_number(args, &number) && number) {
-			check_put_text(check, numbered[i]);
-			check_put(check, " ", 1);
-			check_put_scan(check, args);
-			is_good = true;
-		}
-	if (scan_is(code, "PERMANENTFLAGS")) {
-		check_put_text(check, "PERMANENTFLAGS ");
-		is_good = check_flags(check, &args, flags) >= 0; /* "()": none can be stored */
-	} else if (scan_is(code, "CAPABILITY")) {
-		check_put_text(check, "CAPABILITY");
-		is_good = check_capabilities(check, args);
-	}
-	if (is_good)
+	check_put_text(check, "[CAPABILITY");
+	if (scan_is(code, "CAPABILITY") && check_capabilities(check, args)) {
 		check_put(check, "] ", 2);
-	else
-		check_take_back(check, before);
-	return is_good;
+		return true;
+	}
+	check_take_back(check, before);
+	return false;
 }
 
 /* Where the response code that `scan` stands in ends: the "]" outside lists and quoted strings, or
@@ -134,12 +113,14 @@ static enum check_next greeting(struct check *check, const struct wire_status *s
 		return check_refuse(check, "the mail server does not want to talk");
 	if (status->outcome != WIRE_OK && status->outcome != WIRE_PREAUTH)
 		return check_refuse(check, "the mail server does not greet");
+	char text[sizeof status->text];
+
 	check->is_greeted = true;
 	check->status = *status;
+	size_t len = text_printable(text, sizeof text, status->text, strlen(status->text), true);
+	check_set_words(&check->greeting, text, len, sizeof text - 1);
 	check_put_text(check, status->outcome == WIRE_OK ? "* OK " : "* PREAUTH ");
-	/* Other codes crash libetpan here: it reads a greeting without a context. */
-	if (scan_is(code, "CAPABILITY"))
-		put_code(check, code, args, false);
+	put_code(check, code, args);
 	check_put(check, ".\r\n", 3);
 	return CHECK_TURN;
 }
@@ -158,10 +139,11 @@ enum check_next check_status(struct check *check, enum wire_outcome outcome, str
 		return greeting(check, &status, code, args);
 	if (outcome == WIRE_PREAUTH)
 		return check_refuse(check, "a second greeting");
+	check_fact(check, outcome, code, args);
 	if (outcome != WIRE_OK)
 		return CHECK_LINE;
 	check_put(check, "* OK ", 5);
-	if (put_code(check, code, args, false))
+	if (put_code(check, code, args))
 		check_put(check, ".\r\n", 3);
 	else
 		check_take_back(check, before);
@@ -191,11 +173,12 @@ enum check_next check_tagged(struct check *check, struct scan scan)
 		return check_refuse(check, "a tagged reply without a status");
 	read_status(scan, outcome, &status, &code, &args);
 	check->status = status;
+	check_fact(check, outcome, code, args);
 	if (!strcmp(status.code, "ALERT"))
 		note(check, &status);
 	check_put_text(check, check->tag);
 	check_put_text(check, outcome == WIRE_OK ? " OK " : outcome == WIRE_NO ? " NO " : " BAD ");
-	put_code(check, code, args, true);
+	put_code(check, code, args);
 	check_put(check, ".\r\n", 3);
 	check->tag[0] = '\0';
 	check->body_max = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_client.c - one connection to an IMAP server: commands over it, and its end. How it is made
- * stands in imap_login.c. */
+ * stands in imap_login.c, what its answers mean in imap_outcome.c. */
 #include "upstream/imap_client.h"
 
 #include <errno.h>
@@ -14,8 +14,9 @@
 #include "upstream/imap_login.h"
 
 enum {
-	COMMAND_OCTETS = 8000,
-	KEPT_OCTETS = 512, /* a reply buffer of libetpan's larger than this is given back */
+	COMMAND_OCTETS = 1000, /* a line, before it is known who listens */
+	FRAME_OCTETS = 14,     /* of a line: tag, blank, CRLF */
+	KEPT_OCTETS = 512,     /* a reply buffer of libetpan's larger than this is given back */
 };
 
 /* H-03, in milliseconds. `wait` bounds a single wait: progress; `total` the phase, 0: no bound. */
@@ -83,11 +84,16 @@ struct err imap_send_line(struct imap_client *client, int *tag, const struct buf
 	return OK;
 }
 
+size_t imap_client_room(const struct imap_client *client)
+{
+	return (client->quirks ? client->quirks->line : COMMAND_OCTETS) - FRAME_OCTETS;
+}
+
 static struct err send_text(struct imap_client *client, int *tag, const char *format, va_list ap)
 {
 	struct buf line;
 
-	buf_init(&line, COMMAND_OCTETS);
+	buf_init(&line, imap_client_room(client));
 	struct err err = ERR(ERR_UPSTREAM, E2BIG, "a command to the mail server is too long");
 	if (buf_vprintf(&line, format, ap))
 		err = imap_send_line(client, tag, &line);
@@ -147,8 +153,20 @@ struct err imap_parse(struct imap_client *client, int tag)
 
 struct err imap_receive(struct imap_client *client, enum imap_phase phase, int tag)
 {
-	TRY(imap_await(client, phase, tag));
-	return imap_parse(client, tag);
+	uint64_t began_ms = client->env->ops->now(client->env);
+	struct err err = OK;
+
+	/* What was sent earlier is answered earlier. */
+	if (client->id_tag && tag > client->id_tag)
+		err = imap_caps_take_id(client, phase);
+	if (!err.kind)
+		err = imap_await(client, phase, tag);
+	if (!err.kind)
+		err = imap_parse(client, tag);
+	client->spent_ms[phase] += client->env->ops->now(client->env) - began_ms;
+	if (!err.kind)
+		imap_note_throttle(client, phase);
+	return err;
 }
 
 struct err imap_command(struct imap_client *client, enum imap_phase phase, const char *format, ...)
@@ -164,104 +182,6 @@ struct err imap_command(struct imap_client *client, enum imap_phase phase, const
 	if (!err.kind)
 		err = imap_outcome(client, phase);
 	return err;
-}
-
-/* Table 1: what a response code says, when the login is answered with it and later. CREDENTIAL and
- * BARE are resolved below. */
-enum meaning { BARE, CREDENTIAL, TEMPORARY, PERMANENT, IN_USE };
-static const struct {
-	const char *code;
-	enum meaning meaning;
-} codes[] = {
-	{"AUTHENTICATIONFAILED", CREDENTIAL},
-	{"AUTHORIZATIONFAILED", CREDENTIAL},
-	{"EXPIRED", CREDENTIAL},
-	{"PRIVACYREQUIRED", PERMANENT},
-	{"UNAVAILABLE", TEMPORARY},
-	{"SERVERBUG", TEMPORARY},
-	{"CORRUPTION", TEMPORARY},
-	{"LIMIT", TEMPORARY},
-	{"THROTTLED", TEMPORARY},
-	{"OVERQUOTA", TEMPORARY},
-	{"EXPUNGEISSUED", TEMPORARY},
-	{"INUSE", IN_USE},
-	{"CONTACTADMIN", PERMANENT},
-	{"NOPERM", PERMANENT},
-	{"NONEXISTENT", PERMANENT},
-	{"CANNOT", PERMANENT},
-	{"CLIENTBUG", PERMANENT},
-	{"REFERRAL", PERMANENT}, /* never followed (B-25) */
-};
-
-/* Words by which a bare NO tells of a state that will pass (B-06). */
-static const char *const passing[] = {
-	"temporar",  "unavailable", "try again", "try later",      "too many",         "timeout",
-	"timed out", "overload",    "throttl",   "internal error", "connection limit",
-};
-
-static bool text_holds(const char *text, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (; strlen(text) >= len; text++)
-		if (text_same_n(text, len, word, len))
-			return true;
-	return false;
-}
-
-static enum meaning meaning_of(const struct wire_status *status)
-{
-	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-		if (text_same(status->code, codes[i].code))
-			return codes[i].meaning;
-	if (status->outcome == WIRE_BAD)
-		return PERMANENT;
-	for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
-		if (text_holds(status->text, passing[i]))
-			return TEMPORARY;
-	return BARE;
-}
-
-/* A reply's text as it may be logged: some servers repeat the command that they refuse (B-22). */
-static const char *words_of(const struct imap_client *client, const struct wire_status *status)
-{
-	const char *secret = client->secret;
-
-	if (secret && (status->outcome == WIRE_BAD || (*secret && strstr(status->text, secret))))
-		return "(not shown)";
-	return status->text;
-}
-
-struct err imap_outcome(const struct imap_client *client, enum imap_phase phase)
-{
-	const struct wire_status *status = imap_wire_status(client->wire);
-
-	if (status->outcome == WIRE_OK)
-		return OK;
-	LOG(client->log, LEVEL_NOTE, "imap-refused", log_number("phase", phase),
-	    log_text("reply", status->outcome == WIRE_BAD ? "BAD" : "NO"),
-	    log_text("code", status->code), log_text("text", words_of(client, status)));
-	switch (meaning_of(status)) {
-	case CREDENTIAL:
-		if (phase == PHASE_LOGIN && !client->is_stored)
-			return ERR(ERR_LOGIN, 0, "the mail server refused the login");
-		return ERR(ERR_POLICY, 0, "the mail server refused the login");
-	case BARE:
-		if (phase != PHASE_LOGIN)
-			return ERR(ERR_UPSTREAM, 0, "the mail server could not do it");
-		if (!client->is_stored)
-			return ERR(ERR_LOGIN, 0, "the mail server refused the login");
-		return ERR(ERR_POLICY, 0, "the mail server refused the login");
-	case IN_USE:
-		if (phase == PHASE_LOGIN || phase == PHASE_SELECT)
-			return ERR(ERR_IN_USE, 0, "the mailbox is in use");
-		return ERR(ERR_UPSTREAM, 0, "the mailbox is in use");
-	case PERMANENT:
-		return ERR(ERR_POLICY, 0, "the mail server does not permit it");
-	case TEMPORARY:
-		break;
-	}
-	return ERR(ERR_UPSTREAM, 0, "the mail server is not available");
 }
 
 static void free_flags(struct mailimap_selection_info *info)
@@ -298,14 +218,8 @@ void imap_client_trim(struct imap_client *client)
 	im->imap_stream_buffer = empty;
 }
 
-void imap_client_close(struct imap_client *client)
+void imap_drop(struct imap_client *client)
 {
-	if (imap_client_is_alive(client) && client->im && client->im->imap_stream) {
-		imap_limit(client, PHASE_LEAVE);
-		if (mailimap_send_current_tag(client->im) == MAILIMAP_NO_ERROR &&
-		    mailstream_write(client->im->imap_stream, "LOGOUT\r\n", 8) == 8)
-			(void)mailstream_flush(client->im->imap_stream);
-	}
 	imap_client_kill(client);
 	if (client->im)
 		mailimap_free(client->im);
@@ -313,4 +227,42 @@ void imap_client_close(struct imap_client *client)
 	client->im = NULL;
 	client->wire = NULL;
 	client->caps = 0;
+	client->id_tag = 0;
+}
+
+void imap_client_report(struct imap_client *client, enum health_event event)
+{
+	client->is_asked = false;
+	if (client->account)
+		health_report(client->health, client->env, client->host, client->port,
+			      client->account, event);
+}
+
+/* What the connection's end tells, or what nobody else has reported. */
+static void report_rest(struct imap_client *client)
+{
+	enum imap_trouble trouble =
+		client->wire ? imap_trouble_of(imap_wire_bye(client->wire)) : TROUBLE_NONE;
+
+	if (client->is_throttled || trouble == TROUBLE_THROTTLED)
+		imap_client_report(client, HEALTH_THROTTLED);
+	else if (trouble == TROUBLE_PASSING || (client->is_asked && !imap_client_is_alive(client)))
+		imap_client_report(client, HEALTH_FAILED);
+	else if (client->is_asked)
+		imap_client_report(client, HEALTH_GREETED);
+	client->is_throttled = false;
+	free(client->account);
+	client->account = NULL;
+}
+
+void imap_client_close(struct imap_client *client)
+{
+	report_rest(client);
+	if (imap_client_is_alive(client) && client->im && client->im->imap_stream) {
+		imap_limit(client, PHASE_LEAVE);
+		if (mailimap_send_current_tag(client->im) == MAILIMAP_NO_ERROR &&
+		    mailstream_write(client->im->imap_stream, "LOGOUT\r\n", 8) == 8)
+			(void)mailstream_flush(client->im->imap_stream);
+	}
+	imap_drop(client);
 }

@@ -19,6 +19,8 @@
 #include "proxy/base/env.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
+#include "upstream/health.h"
+#include "upstream/imap_quirks.h"
 #include "upstream/imap_wire.h"
 #include "upstream/upstream.h"
 
@@ -34,6 +36,17 @@ enum imap_cap {
 	CAP_UIDPLUS = 128,
 	CAP_SPECIAL_USE = 256,
 	CAP_LIST_EXTENDED = 512,
+	CAP_MOVE = 1 << 10,
+	CAP_CONDSTORE = 1 << 11,
+	CAP_OBJECTID = 1 << 12,
+	CAP_GMAIL = 1 << 13, /* X-GM-EXT-1 */
+	CAP_ESEARCH = 1 << 14,
+	CAP_ENABLE = 1 << 15,
+	CAP_ID = 1 << 16,
+	CAP_UIDONLY = 1 << 17,
+	CAP_UNSELECT = 1 << 18,
+	CAP_IDLE = 1 << 19,
+	CAP_MESSAGELIMIT = 1 << 20, /* MESSAGELIMIT=n */
 };
 
 /* What we wait for: each phase has its deadlines (H-03), and Table 1 its meaning of a NO. */
@@ -47,6 +60,7 @@ enum imap_phase {
 	PHASE_BODY,
 	PHASE_UPDATE,
 	PHASE_LEAVE,
+	PHASES
 };
 
 struct imap_client {
@@ -55,10 +69,26 @@ struct imap_client {
 	struct imap_wire *wire; /* owned; NULL: not connected */
 	mailimap *im;           /* owned; NULL: not connected */
 	unsigned caps;          /* enum imap_cap */
-	uint64_t until_ms;      /* no phase lasts beyond this moment; 0: no such bound */
-	bool is_courier;        /* by its greeting (N-12) */
-	const char *secret;     /* borrowed while we log in, else NULL: what no log may show */
-	bool is_stored;         /* of the login: whose fault a refusal is (B-07) */
+	/* Never NULL once logged in. What ID says is known, and may change the row, when the first
+	 * command after the login has been received. */
+	const struct imap_quirks *quirks;
+	const struct imap_quirks *given; /* quirks= of the map, or NULL */
+	uint64_t until_ms;               /* no phase lasts beyond this moment; 0: no such bound */
+	const char *secret; /* borrowed while we log in, else NULL: what no log may show */
+	bool is_stored;     /* of the login: whose fault a refusal is (B-07) */
+	bool is_rev2;       /* IMAP4rev2 is enabled, for there is no IMAP4rev1: folder names are
+				   UTF-8 on the wire (RFC 9051 section 5.1) */
+	bool is_greeted;    /* from now on trouble is the account's */
+	bool is_refused;    /* the login was, and its secret is stored */
+	bool is_throttled;  /* the server has asked us to slow down, with an OK or without */
+	int id_tag;         /* of an ID that is under way; 0: none */
+	uint64_t spent_ms[PHASES]; /* time that went by in each phase */
+	/* Where to report, and what: see imap_client_report(). */
+	struct health *health; /* borrowed, or NULL */
+	const char *host;      /* borrowed */
+	unsigned port;
+	char *account; /* owned: what tells accounts of a host apart */
+	bool is_asked; /* health_ask() let us go, and nothing was reported yet */
 };
 
 /* Refuses, before any connection is made, a credential that cannot be sent (B-17). */
@@ -66,10 +96,24 @@ struct err imap_client_check(const struct login *) MUST_USE;
 
 /* Connects, secures, reads the greeting, logs in, learns the capabilities. `client` is filled from
  * zero but for `until_ms`. On failure nothing is left open, and `why` may hold the server's own
- * words. */
+ * words.
+ *
+ * conf.health is asked first: where the server or the account is in trouble nothing is sent (H-07).
+ * A failure is reported here. A success is reported by whoever selects the folder:
+ * imap_client_report(client, HEALTH_GOOD), or HEALTH_FAILED if a logged in client cannot be used
+ * (N-07). imap_client_close() makes up for what was not reported. */
 struct err imap_client_open(struct imap_client *, const struct env *, const struct log *,
 			    const struct upstream_conf *, const struct login *,
 			    struct notice *why) MUST_USE;
+
+/* Tells conf.health about this server and account; nothing without one. */
+void imap_client_report(struct imap_client *, enum health_event);
+
+/* The server does not do what it announced (H-08, M-06): for this connection it never did. */
+static inline void imap_client_forget(struct imap_client *client, unsigned caps)
+{
+	client->caps &= ~caps;
+}
 
 /* The server's own words about a failure, its [ALERT], else its BYE, into `why` (or NULL). */
 void imap_client_why(const struct imap_client *, struct notice *why);
@@ -85,8 +129,13 @@ static inline bool imap_client_is_alive(const struct imap_client *client)
 	return client->wire && !imap_wire_is_dead(client->wire);
 }
 
-/* Puts a command (without tag and CRLF, at most 8,000 octets) in line; it leaves with the next
- * imap_receive(). Several may be sent before the first is received (M-05). *tag names it. */
+/* Octets that a command may have, without tag and CRLF, so that its line is not too long for this
+ * server (N-16). */
+size_t imap_client_room(const struct imap_client *);
+
+/* Puts a command (without tag and CRLF, at most imap_client_room() octets: E2BIG) in line; it leaves
+ * with the next imap_receive(). Several may be sent before the first is received (M-05). *tag names
+ * it. */
 struct err imap_send(struct imap_client *, int *tag, const char *format, ...)
 	__attribute__((format(printf, 3, 4))) MUST_USE;
 
@@ -95,7 +144,8 @@ struct err imap_send(struct imap_client *, int *tag, const char *format, ...)
  * call. */
 struct err imap_receive(struct imap_client *, enum imap_phase, int tag) MUST_USE;
 
-/* What the newest tagged reply means in this phase, by Table 1. */
+/* What the newest tagged reply means in this phase, by Table 1. The code is EAGAIN where the server
+ * says that it will pass; where it wants to be asked less `client` remembers that too. */
 struct err imap_outcome(const struct imap_client *, enum imap_phase) MUST_USE;
 
 /* imap_send(), imap_receive() and imap_outcome() in one. */

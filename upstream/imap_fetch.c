@@ -10,9 +10,16 @@
 #include "upstream/imap.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { SMALL = 512 }; /* octets; a quoted string comes one octet at a time */
+#include "upstream/imap_poison.h"
+
+enum {
+	SMALL = 512,  /* octets; a quoted string comes one octet at a time */
+	STUB = 4096,  /* octets: no stub is longer (N-05) */
+	GHOST = 1024, /* octets: nor is a made-up body */
+};
 
 struct transfer {
 	struct sink *sink; /* borrowed */
@@ -24,8 +31,11 @@ struct transfer {
 	bool is_label_wrong;     /* another part than the one asked for */
 	bool is_closed;          /* the FETCH with our UID and the body ended */
 	bool is_nil;
-	bool is_wrong;  /* a body under another UID, or where none belongs */
-	bool has_put;   /* the sink has seen octets */
+	bool is_wrong;    /* a body under another UID, or where none belongs */
+	bool has_put;     /* the sink has seen octets */
+	bool may_be_stub; /* the server sends stubs: a short message is looked at before it is put */
+	char *held;       /* owned: that message, or NULL */
+	size_t held_len;
 	struct err err; /* the sink's */
 	size_t small_len;
 	char small[SMALL];
@@ -46,12 +56,19 @@ static void begin_body(void *arg, const struct wire_body *body)
 		transfer->skip = transfer->from; /* the whole message came instead (C-13) */
 	rest = body->octets > transfer->skip ? body->octets - transfer->skip : 0;
 	transfer->sink->announced_octets = rest < transfer->room ? rest : transfer->room;
+	if (transfer->may_be_stub && !transfer->from && body->octets <= STUB)
+		transfer->held = malloc(STUB);
 }
 
 static bool put(struct transfer *transfer, const char *octets, size_t len)
 {
 	if (!len)
 		return true;
+	if (transfer->held && len <= STUB - transfer->held_len) {
+		memcpy(transfer->held + transfer->held_len, octets, len);
+		transfer->held_len += len;
+		return true;
+	}
 	transfer->has_put = true;
 	transfer->err = transfer->sink->put(transfer->sink, octets, len);
 	return !transfer->err.kind;
@@ -63,6 +80,22 @@ static bool put_small(struct transfer *transfer)
 
 	transfer->small_len = 0;
 	return put(transfer, transfer->small, len);
+}
+
+/* The message is whole: what was held goes out, unless it is no message. */
+static struct err put_rest(struct transfer *transfer)
+{
+	if (!put_small(transfer))
+		return transfer->err;
+	if (!transfer->held)
+		return OK;
+	if (imap_poison_is_stub(transfer->held, transfer->held_len))
+		return ERR(ERR_UPSTREAM, ENODATA, "the mail server sent a stub for the message");
+	char *held = transfer->held;
+	transfer->held = NULL;
+	(void)put(transfer, held, transfer->held_len);
+	free(held);
+	return transfer->err;
 }
 
 /* A piece of the body. False ends the transfer, and with it the connection. */
@@ -130,7 +163,7 @@ static struct err run(struct imap_client *client, struct transfer *transfer)
 
 	TRY(send_fetch(client, transfer, &tag));
 	mailimap_set_msg_body_handler(client->im, take_octets, transfer);
-	imap_wire_expect_body(client->wire, UINT32_MAX, begin_body, transfer);
+	imap_wire_expect_body(client->wire, UINT64_MAX, begin_body, transfer);
 	imap_wire_expect_items(client->wire, end_item, transfer);
 	struct err err = imap_receive(client, PHASE_BODY, tag);
 	imap_wire_expect_items(client->wire, NULL, NULL);
@@ -165,6 +198,23 @@ static bool may_be_empty(const struct transfer *transfer, const struct message *
 	return transfer->from > 0 || msg->octets == 0;
 }
 
+/* A short body of another length than was told may be made up for a message that is gone (G-03): asked
+ * by SEARCH, which a NOOP goes before, the server looks. */
+static struct err check_ghost(struct imap *imap, const struct transfer *transfer,
+			      const struct message *msg)
+{
+	bool has_ghosts = imap->quirks && (imap->quirks->traits & QUIRK_GHOSTS);
+	char set[16];
+	size_t left;
+
+	if (!has_ghosts || transfer->from || transfer->announced > GHOST ||
+	    transfer->announced == msg->octets)
+		return OK;
+	snprintf(set, sizeof set, "%u", msg->uid);
+	struct err asked = imap_count_left(imap, set, &left);
+	return !asked.kind && !left ? ERR(ERR_MESSAGE, 0, "no such message") : OK;
+}
+
 /* What the reply amounts to, once it was read to its tagged line. */
 static struct err judge(struct imap *imap, struct transfer *transfer, const struct message *msg)
 {
@@ -182,21 +232,21 @@ static struct err judge(struct imap *imap, struct transfer *transfer, const stru
 		imap_client_kill(client);
 		return ERR(ERR_UPSTREAM, EPROTO, "the message is not whole");
 	}
-	if (transfer->got)
-		return put_small(transfer) ? OK : transfer->err;
+	if (transfer->got) {
+		TRY(check_ghost(imap, transfer, msg));
+		return put_rest(transfer);
+	}
 	if (transfer->is_closed && may_be_empty(transfer, msg))
 		return OK;
 	return gone_or(imap, msg->uid,
 		       ERR(ERR_UPSTREAM, ENODATA, "the mail server sent no message"));
 }
 
-struct err imap_fetch(struct upstream *upstream, const struct maildrop *maildrop,
-		      const struct message *msg, const struct part *part, struct sink *sink)
+struct err imap_fetch_body(struct imap *imap, const struct message *msg, const struct part *part,
+			   struct sink *sink)
 {
-	struct imap *imap = (struct imap *)upstream;
 	struct err err = OK;
 
-	(void)maildrop;
 	for (int attempt = 0; attempt < 2; attempt++) {
 		struct transfer transfer = {
 			.sink = sink,
@@ -206,14 +256,32 @@ struct err imap_fetch(struct upstream *upstream, const struct maildrop *maildrop
 		};
 		bool is_fresh;
 		TRY(imap_ready(imap, &is_fresh));
+		transfer.may_be_stub = imap->quirks && (imap->quirks->traits & QUIRK_STUBS);
 		err = run(&imap->client, &transfer);
-		if (!err.kind)
+		bool is_heard = !err.kind;
+		if (is_heard)
 			err = judge(imap, &transfer, msg);
+		free(transfer.held);
 		imap_client_trim(&imap->client);
+		bool is_alive = imap_client_is_alive(&imap->client);
+		if (is_heard && is_alive && err.kind && err.kind != ERR_MESSAGE &&
+		    !transfer.err.kind)
+			imap_poison_note(imap, msg->uid, err);
 		/* Once more, if the connection broke and the sink knows of nothing (F-13). */
 		if (!err.kind || err.kind == ERR_MESSAGE || is_fresh || transfer.has_put ||
-		    imap_client_is_alive(&imap->client))
+		    is_alive)
 			return err;
 	}
 	return err;
+}
+
+struct err imap_fetch(struct upstream *upstream, const struct maildrop *maildrop,
+		      const struct message *msg, const struct part *part, struct sink *sink)
+{
+	struct imap *imap = (struct imap *)upstream;
+
+	(void)maildrop;
+	if (msg->marks & MARK_STUB)
+		return imap_poison_put(imap, msg->uid, part, sink);
+	return imap_fetch_body(imap, msg, part, sink);
 }

@@ -2,161 +2,23 @@
 /* imap_list.c - the listing: which messages there are, their UIDs and sizes.
  *
  * A client that sees a message missing once forgets it and fetches it again later, so a listing is
- * whole or an error (C-05). The replies may come in any order, split, repeated, and between others
- * (C-03): they are gathered in a table by message sequence number, which nobody can shift while
- * the table has no conflict. */
-#include "upstream/imap.h"
+ * whole or an error (C-05). What is remembered of the mailbox is asked after first: mostly the
+ * server's few numbers say that nothing has changed. */
+#include "upstream/imap_listing.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "proxy/base/mem.h"
-#include "upstream/identity.h"
 
 enum {
-	PASSES = 2,            /* the listing, and one more try for a gap (C-05) */
-	SINGLE_SIZES = 100,    /* how often a missing size is asked for by itself (C-06) */
-	UNKNOWN_OCTETS = 1024, /* the size of a message whose size nobody tells */
-	FILL_TURN = 4096,      /* rows handed on until other sessions get their turn */
-	SPARE_ROWS = 1024,     /* messages that may come in while we list */
-	ROUNDS = MAILDROP_MESSAGES / 100, /* parts of a listing that a server may cut it into */
+	TRIES = 2,          /* when another session writes to the ledger meanwhile */
+	SINGLE_SIZES = 100, /* how often a missing size is asked for by itself (C-06) */
+	MEASURE_MS = 20000, /* sizes=exact (F-07) */
 };
 
-struct row {
-	uint32_t uid;    /* 0: not told */
-	uint32_t octets; /* 0: not told */
-	bool is_deleted;
-};
-
-struct table {
-	struct row *rows; /* owned; rows[n - 1] is the message with sequence number n */
-	size_t room;      /* rows there are */
-	size_t told;      /* rows with a UID */
-	size_t top;       /* the highest sequence number told */
-	bool is_wrong;    /* something does not fit: two UIDs in a row, a number beyond reason */
-};
-
-/* Takes one FETCH reply. Called by the doorman for each, ours or unsolicited. */
-static void take_row(void *arg, const struct wire_item *item)
-{
-	struct table *table = arg;
-
-	if (item->number > table->room) {
-		/* More messages than there can be: only a line that names one is missed. */
-		table->is_wrong |= item->has_uid;
-		return;
-	}
-	struct row *row = &table->rows[item->number - 1];
-	if (item->has_uid && row->uid && row->uid != item->uid) {
-		table->is_wrong = true;
-		return;
-	}
-	if (item->has_uid && !row->uid) {
-		row->uid = item->uid;
-		table->told++;
-	}
-	if (item->number > table->top)
-		table->top = item->number;
-	if (item->has_octets)
-		row->octets = item->octets;
-	if (item->has_flags)
-		row->is_deleted = item->is_deleted;
-}
-
-/* Reads the UID at the end of `[MESSAGELIMIT n uid]` (RFC 9738); 0 if there is none. */
-static uint32_t limit_of(const struct wire_status *status)
-{
-	const char *last = strrchr(status->code_args, ' ');
-
-	if (strcmp(status->code, "MESSAGELIMIT") != 0 || !last)
-		return 0;
-	unsigned long uid = strtoul(last, NULL, 10);
-	return uid <= UINT32_MAX ? (uint32_t)uid : 0;
-}
-
-/* One UID FETCH of everything, in parts if the server answers in parts. */
-static struct err gather(struct imap *imap, struct table *table)
-{
-	struct imap_client *client = &imap->client;
-	uint32_t top = 0;
-	struct err err;
-
-	imap_wire_expect_items(client->wire, take_row, table);
-	for (int round = 0;; round++) {
-		if (top)
-			err = imap_command(client, PHASE_LIST,
-					   "UID FETCH 1:%u (UID RFC822.SIZE FLAGS)", top);
-		else
-			err = imap_command(client, PHASE_LIST,
-					   "UID FETCH 1:* (UID RFC822.SIZE FLAGS)");
-		if (err.kind)
-			break;
-		imap_client_trim(client);
-		uint32_t next = limit_of(imap_wire_status(client->wire));
-		if (next < 2 || round >= ROUNDS || (top && next - 1 >= top))
-			break;
-		top = next - 1;
-	}
-	imap_wire_expect_items(client->wire, NULL, NULL);
-	return err;
-}
-
-/* Zeroed memory that nobody touches costs nothing: a server that lies about EXISTS gains little. */
-static bool table_start(struct table *table, uint32_t exists)
-{
-	size_t room = (size_t)exists + SPARE_ROWS;
-
-	free(table->rows);
-	*table = (struct table){.rows = calloc(room, sizeof *table->rows), .room = room};
-	return table->rows != NULL;
-}
-
-/* Whether nothing can be missing: as many UIDs as there were messages when we asked, or, on the
- * second look, as many as there were less those that were expunged meanwhile. */
-static bool is_whole(const struct table *table, size_t exists, size_t expunged, bool is_last)
-{
-	if (table->is_wrong)
-		return false;
-	if (table->told >= exists)
-		return true;
-	return is_last && expunged && table->told == table->top && table->told + expunged >= exists;
-}
-
-static struct err gather_whole(struct imap *imap, struct table *table)
-{
-	struct imap_client *client = &imap->client;
-
-	for (int pass = 0; pass < PASSES; pass++) {
-		if (pass)
-			TRY(imap_command(client, PHASE_LIST, "NOOP"));
-		uint32_t exists = imap_wire_exists(client->wire);
-		uint32_t expunges = imap_wire_expunges(client->wire);
-		if (exists > MAILDROP_MESSAGES)
-			return ERR(ERR_UPSTREAM, E2BIG, "too many messages");
-		if (!table_start(table, exists))
-			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-		if (!exists)
-			return OK;
-		TRY(gather(imap, table));
-		expunges = imap_wire_expunges(client->wire) - expunges;
-		if (is_whole(table, exists, expunges, pass == PASSES - 1))
-			return OK;
-		LOG(imap->log, LEVEL_WARN, "imap-list-short", log_number("exists", exists),
-		    log_number("told", table->told), log_number("expunged", expunges));
-	}
-	return ERR(ERR_UPSTREAM, 0, "the mail server's listing is not complete");
-}
-
-static int by_uid(const void *a, const void *b)
-{
-	const struct row *one = a, *two = b;
-
-	return one->uid < two->uid ? -1 : one->uid > two->uid;
-}
+/* --- sizes that the listing did not tell ------------------------------------------------------ */
 
 struct single {
-	uint32_t uid, octets;
+	uint32_t uid;
+	uint64_t octets;
 };
 
 static void take_single(void *arg, const struct wire_item *item)
@@ -167,16 +29,17 @@ static void take_single(void *arg, const struct wire_item *item)
 		single->octets = item->octets;
 }
 
-/* Asks for sizes that the listing did not tell, a message at a time: one that the server cannot
- * read must not hide the others. Only a lost connection is an error. */
-static struct err ask_sizes(struct imap *imap, struct table *table)
+/* A message at a time: one that the server cannot read must not hide the others. Only a lost
+ * connection is an error. `from`: what is below was asked for when it was new. */
+static struct err ask_sizes(struct listing *listing, uint32_t from)
 {
-	struct imap_client *client = &imap->client;
+	struct imap_client *client = &listing->imap->client;
+	struct ledger *ledger = &listing->ledger;
 	unsigned asked = 0;
 
-	for (size_t i = 0; i < table->top && asked < SINGLE_SIZES; i++) {
-		struct row *row = &table->rows[i];
-		if (!row->uid || row->octets || row->is_deleted)
+	for (size_t i = 0; i < ledger->count && asked < SINGLE_SIZES; i++) {
+		struct ledger_row *row = &ledger->rows[i];
+		if (row->uid < from || row->octets || !listing_is_visible(listing, row))
 			continue;
 		struct single single = {.uid = row->uid};
 		asked++;
@@ -186,72 +49,208 @@ static struct err ask_sizes(struct imap *imap, struct table *table)
 		imap_wire_expect_items(client->wire, NULL, NULL);
 		if (err.kind && !imap_client_is_alive(client))
 			return err;
+		if (!single.octets)
+			continue;
 		row->octets = single.octets;
+		ledger_touch(ledger, row->uid);
+		listing->is_changed = true;
 	}
 	return OK;
 }
 
-static bool is_ascending(const struct table *table)
+/* --- the whole ------------------------------------------------------------------------------ */
+
+struct err listing_save(struct listing *listing, bool *is_stale)
 {
-	for (size_t i = 1; i < table->top; i++)
-		if (table->rows[i - 1].uid > table->rows[i].uid)
-			return false;
-	return true;
+	const struct imap *imap = listing->imap;
+
+	return ledger_save(&listing->ledger, imap->conf.state, imap->env, is_stale);
 }
 
-/* Hands the rows to the maildrop and keeps the hidden ones' UIDs. */
-static struct err fill(struct imap *imap, struct table *table, struct maildrop *maildrop)
+static struct err load(struct listing *listing)
 {
-	imap->hidden_len = 0;
-	if (!is_ascending(table))
-		qsort(table->rows, table->top, sizeof *table->rows, by_uid);
-	for (size_t i = 0; i < table->top; i++) {
-		const struct row *row = &table->rows[i];
-		if (i && i % FILL_TURN == 0)
-			imap->env->ops->sleep(imap->env, 0);
-		if (!row->uid)
-			continue;
-		if (i && row->uid == row[-1].uid)
-			return ERR(ERR_UPSTREAM, 0, "the mail server gave two messages one UID");
-		if (row->is_deleted) {
-			imap->hidden = mem_resize(imap->hidden, imap->hidden_len + 1,
-						  sizeof *imap->hidden);
-			imap->hidden[imap->hidden_len++] = row->uid;
-			continue;
-		}
-		TRY(maildrop_add(maildrop, row->uid, row->octets ? row->octets : UNKNOWN_OCTETS,
-				 NULL, row->octets ? 0 : MARK_INEXACT));
+	struct imap *imap = listing->imap;
+
+	if (!listing->has_state)
+		return OK;
+	struct err err = ledger_load(&listing->ledger, imap->conf.state, imap->env);
+	if (err.kind)
+		log_err(imap->log, LEVEL_ALARM, "ledger-not-read", err);
+	return err;
+}
+
+/* The UID that no message may have had yet. What came in while we listed stands above the UIDNEXT that
+ * was told; a server that has more of that than can have come in tells a UIDNEXT that is none, and is
+ * not taken at another word. */
+static uint32_t uidnext_of(const struct listing *listing)
+{
+	const struct imap *imap = listing->imap;
+	const struct ledger *ledger = &listing->ledger;
+	uint64_t exists = imap_wire_exists(imap->client.wire);
+	uint64_t gone = imap_wire_expunges(imap->client.wire) - imap->selected_expunges;
+	uint32_t told = listing->uidnext;
+	size_t above = 0;
+
+	while (told && above < ledger->count && ledger->rows[ledger->count - 1 - above].uid >= told)
+		above++;
+	if (!above || exists + gone < imap->selected_exists + above)
+		return told;
+	uint32_t top = ledger->rows[ledger->count - 1].uid;
+	return top < UINT32_MAX ? top + 1 : told;
+}
+
+/* What the ledger's head says at the end of a listing. */
+static void end_head(struct listing *listing)
+{
+	struct ledger_head *head = &listing->ledger.head, was = *head;
+	const struct imap *imap = listing->imap;
+
+	if (head->source == LEDGER_NONE) {
+		head->source = LEDGER_HEADER;
+		listing->is_changed = true;
 	}
+	if (!*head->tag)
+		identity_tag(head->tag, imap->conf.host, imap->login.user, imap->conf.folder,
+			     head->generation);
+	uint32_t uidnext = uidnext_of(listing);
+	if (uidnext > head->uidnext)
+		head->uidnext = uidnext;
+	head->highestmodseq = listing->highestmodseq;
+	head->exists = (uint32_t)(listing->has_seen ? listing->seen.count : listing->ledger.count);
+	head->is_whole = !listing->is_window;
+	if (was.uidnext != head->uidnext || was.highestmodseq != head->highestmodseq ||
+	    was.exists != head->exists || was.is_whole != head->is_whole || !*was.tag)
+		listing->is_changed = true;
+}
+
+static struct err find_out(struct listing *listing)
+{
+	struct ledger *ledger = &listing->ledger;
+	uint32_t known = ledger->count ? ledger->rows[ledger->count - 1].uid : 0;
+	bool is_known = false;
+
+	if (!listing_is_same_epoch(listing)) {
+		TRY(listing_new_epoch(listing));
+		return ask_sizes(listing, 1);
+	}
+	TRY(listing_known(listing, &is_known));
+	if (is_known)
+		return known == UINT32_MAX ? OK : ask_sizes(listing, known + 1);
+	TRY(listing_all(listing));
+	return ask_sizes(listing, 1);
+}
+
+/* Saves what was found out. *is_stale: all again, for another has written to the ledger. */
+static struct err keep(struct listing *listing, bool *is_stale)
+{
+	struct imap *imap = listing->imap;
+	struct err err = OK;
+	bool is_new_epoch = listing->is_begun;
+
+	*is_stale = false;
+	if (!listing->has_state)
+		return OK;
+	if (listing->is_changed)
+		err = listing_save(listing, is_stale);
+	imap->epoch = listing->ledger.head.epoch;
+	imap->has_ledger = !err.kind && !*is_stale;
+	if (err.kind) {
+		log_err(imap->log, LEVEL_ALARM, "ledger-not-saved", err);
+		return listing->is_at_risk ? err : OK;
+	}
+	if (*is_stale || !is_new_epoch)
+		return OK;
+	struct err swept = ledger_sweep(imap->conf.state, imap->env, imap->conf.name, imap->epoch);
+	if (swept.kind)
+		log_err(imap->log, LEVEL_WARN, "ledger-not-swept", swept);
 	return OK;
 }
 
-static void set_prefix(const struct imap *imap, struct maildrop *maildrop)
+static struct err list_once(struct listing *listing, struct maildrop *maildrop, bool is_last,
+			    bool *is_stale)
 {
-	char tag[IDENTITY_TAG + 1];
+	struct imap *imap = listing->imap;
+	uint64_t until = imap->env->ops->now(imap->env) + MEASURE_MS;
 
-	identity_tag(tag, imap->conf.host, imap->login.user, imap->conf.folder);
-	snprintf(maildrop->prefix, sizeof maildrop->prefix, "%s.%u", tag, imap->uidvalidity);
+	*is_stale = false;
+	TRY(load(listing));
+	TRY(find_out(listing));
+	/* News of another UIDVALIDITY in the middle: nobody knows what was listed (D-11). */
+	if (imap_wire_folder(imap->client.wire)->uidvalidity != imap->uidvalidity) {
+		imap->is_void = true;
+		return ERR(ERR_UPSTREAM, 0, "the folder is not the same as before");
+	}
+	if (imap->conf.measure_sizes)
+		imap_measure_rows(listing, until);
+	TRY(listing_settle(listing));
+	end_head(listing);
+	TRY(keep(listing, is_stale));
+	if (*is_stale && !is_last)
+		return OK;
+	if (*is_stale && listing->is_at_risk)
+		return ERR(ERR_UPSTREAM, EAGAIN, "the mailbox is being changed by another");
+	*is_stale = false;
+	return listing_show(listing, maildrop);
+}
+
+static void listing_fini(struct listing *listing)
+{
+	ledger_fini(&listing->ledger);
+	uids_fini(&listing->seen);
+}
+
+/* Facts as they are now: what is told later may have been told of something later. */
+static void begin(struct listing *listing, struct imap *imap, struct uids promised)
+{
+	const struct wire_folder *folder = imap_wire_folder(imap->client.wire);
+	const char *name = imap->conf.name;
+
+	*listing = (struct listing){
+		.imap = imap,
+		.has_state = imap->conf.state && name && !imap->is_loose,
+		.strong = imap_strong_source(imap),
+		.uidnext = folder->uidnext,
+		/* Some tell it who do not have it (N-08). */
+		.highestmodseq = imap->client.caps & CAP_CONDSTORE ? folder->highestmodseq : 0,
+		.promised = promised,
+		.is_window = imap->quirks && (imap->quirks->traits & QUIRK_WINDOW),
+	};
+	ledger_init(&listing->ledger, name ? name : "");
+}
+
+static struct err list_all_tries(struct imap *imap, struct maildrop *maildrop, struct uids promised)
+{
+	struct err err = OK;
+	bool is_stale = true;
+
+	for (int i = 0; i < TRIES && is_stale; i++) {
+		struct listing listing;
+		begin(&listing, imap, promised);
+		err = list_once(&listing, maildrop, i == TRIES - 1, &is_stale);
+		listing_fini(&listing);
+		if (err.kind)
+			break;
+	}
+	return err;
 }
 
 struct err imap_list(struct upstream *upstream, struct maildrop *maildrop)
 {
 	struct imap *imap = (struct imap *)upstream;
-	struct table table = {.rows = NULL};
+	struct uids promised = {NULL, 0, 0};
 	struct err err = OK;
 
 	/* The deadline of the login still runs (H-03): imap_ready() would lift it. */
 	if (!imap_client_is_alive(&imap->client))
 		err = imap_ready(imap, NULL);
-	set_prefix(imap, maildrop);
+	if (!err.kind && imap->conf.state && imap->conf.name && !imap->is_loose)
+		err = imap_replay(imap, &promised.at, &promised.count);
+	/* What was promised may have been done over a connection that is lost by now. */
+	if (!err.kind && !imap_client_is_alive(&imap->client))
+		err = imap_ready(imap, NULL);
 	if (!err.kind)
-		err = gather_whole(imap, &table);
-	if (!err.kind)
-		err = ask_sizes(imap, &table);
-	if (!err.kind)
-		err = fill(imap, &table, maildrop);
-	if (!err.kind)
-		err = maildrop_seal(maildrop);
-	free(table.rows);
+		err = list_all_tries(imap, maildrop, promised);
+	uids_fini(&promised);
 	imap->client.until_ms = 0;
 	if (imap->client.im)
 		imap_client_trim(&imap->client);

@@ -12,6 +12,7 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
+#include "upstream/identity.h"
 #include "upstream/imap_name.h"
 
 enum {
@@ -31,66 +32,9 @@ struct err imap_client_check(const struct login *login)
 	return ERR(ERR_LOGIN, 0, "the credential holds a line end");
 }
 
-static const struct {
-	const char *name;
-	unsigned cap;
-} known[] = {
-	{"IMAP4rev1", CAP_IMAP4REV1},     {"IMAP4rev2", CAP_IMAP4REV2},
-	{"STARTTLS", CAP_STARTTLS},       {"LOGINDISABLED", CAP_LOGINDISABLED},
-	{"SASL-IR", CAP_SASL_IR},         {"UIDPLUS", CAP_UIDPLUS},
-	{"SPECIAL-USE", CAP_SPECIAL_USE}, {"LIST-EXTENDED", CAP_LIST_EXTENDED},
-};
-
-static unsigned cap_of(const struct mailimap_capability *capability)
+static void spend(struct imap_client *client, enum imap_phase phase, uint64_t since_ms)
 {
-	const char *name = capability->cap_data.cap_name;
-
-	if (!name)
-		return 0;
-	if (capability->cap_type == MAILIMAP_CAPABILITY_AUTH_TYPE)
-		return text_same(name, "PLAIN") ? CAP_AUTH_PLAIN : 0;
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (text_same(name, known[i].name))
-			return known[i].cap;
-	return 0;
-}
-
-/* Frees libetpan's list of what the server told. */
-static void forget_told(struct imap_client *client)
-{
-	struct mailimap_connection_info *info = client->im->imap_connection_info;
-
-	if (info && info->imap_capability)
-		mailimap_capability_data_free(info->imap_capability);
-	if (info)
-		info->imap_capability = NULL;
-}
-
-/* Makes bits of what libetpan collected, if it did, and frees that. */
-static void take_caps(struct imap_client *client)
-{
-	struct mailimap_connection_info *info = client->im->imap_connection_info;
-	unsigned caps = CAP_KNOWN;
-
-	if (!info || !info->imap_capability || !info->imap_capability->cap_list)
-		return;
-	for (clistiter *at = clist_begin(info->imap_capability->cap_list); at; at = clist_next(at))
-		caps |= cap_of(clist_content(at));
-	forget_told(client);
-	client->caps = caps;
-}
-
-/* Asks for the capabilities unless they were told. A server that tells none has none. */
-static struct err learn_caps(struct imap_client *client)
-{
-	take_caps(client);
-	if (client->caps)
-		return OK;
-	TRY(imap_command(client, PHASE_GREETING, "CAPABILITY"));
-	take_caps(client);
-	client->caps |= CAP_KNOWN;
-	imap_client_trim(client);
-	return OK;
+	client->spent_ms[phase] += client->env->ops->now(client->env) - since_ms;
 }
 
 static struct err dial(struct imap_client *client, const struct upstream_conf *conf,
@@ -104,11 +48,15 @@ static struct err dial(struct imap_client *client, const struct upstream_conf *c
 	if (until <= now)
 		return ERR(ERR_UPSTREAM, ETIMEDOUT, "the mail server took too long");
 	TRY(env->ops->dial(env, conf->host, conf->port, conf->source, until - now, out));
+	spend(client, PHASE_CONNECT, now);
 	if (conf->tls != UPSTREAM_TLS)
 		return OK;
 	struct stream *plain = *out;
+	now = env->ops->now(env);
 	stream_limit(plain, imap_wait(PHASE_TLS), imap_until(env, PHASE_TLS, client->until_ms));
-	return env->ops->secure(env, plain, &conf->tls_policy, out);
+	struct err err = env->ops->secure(env, plain, &conf->tls_policy, out);
+	spend(client, PHASE_TLS, now);
+	return err;
 }
 
 /* Puts the doorman and libetpan over a stream, which is theirs in any case. */
@@ -127,11 +75,13 @@ static struct err set_up(struct imap_client *client, struct stream *stream)
 static struct err greet(struct imap_client *client)
 {
 	mailstream *stream = client->im->imap_stream;
+	uint64_t began_ms = client->env->ops->now(client->env);
 
 	imap_limit(client, PHASE_GREETING);
 	/* Looked at before libetpan parses it: libetpan leaks the greetings that we refuse. */
 	if (mailstream_feed_read_buffer(stream) <= 0)
 		return imap_lost(client, EIO);
+	spend(client, PHASE_GREETING, began_ms);
 	const struct wire_status *greeting = imap_wire_status(client->wire);
 	if (greeting->outcome == WIRE_BYE || imap_wire_bye(client->wire)->outcome == WIRE_BYE)
 		return ERR(ERR_UPSTREAM, 0, "the mail server turned us away");
@@ -141,7 +91,6 @@ static struct err greet(struct imap_client *client)
 	if (mailimap_connect(client->im, stream) != MAILIMAP_NO_ERROR_NON_AUTHENTICATED ||
 	    imap_wire_status(client->wire)->outcome != WIRE_OK)
 		return imap_lost(client, EPROTO);
-	client->is_courier = strstr(imap_wire_status(client->wire)->text, "Courier") != NULL;
 	return OK;
 }
 
@@ -160,9 +109,10 @@ static struct err start_tls(struct imap_client *client, const struct upstream_co
 		return ERR(ERR_UPSTREAM, EPROTO, "the mail server spoke before TLS stood");
 	}
 	imap_limit(client, PHASE_TLS);
+	uint64_t began_ms = client->env->ops->now(client->env);
 	TRY(imap_wire_secure(client->wire, client->env, &conf->tls_policy));
-	forget_told(client);
-	client->caps = 0;
+	spend(client, PHASE_TLS, began_ms);
+	imap_caps_forget(client);
 	return OK;
 }
 
@@ -218,10 +168,10 @@ static bool put_plain(struct buf *out, const struct login *login)
 
 static const struct err too_long = {ERR_POLICY, E2BIG, "the credential is too long"};
 
-static struct err authenticate(struct imap_client *client, const struct login *login)
+static struct err authenticate(struct imap_client *client, const struct login *login,
+			       bool is_one_line)
 {
 	static const char command[] = "AUTHENTICATE PLAIN ";
-	bool is_one_line = client->caps & CAP_SASL_IR;
 	struct err err = too_long;
 	struct buf line;
 	int tag;
@@ -268,14 +218,17 @@ static struct err log_in(struct imap_client *client, const struct upstream_conf 
 	bool may_login = is_plain && !(client->caps & CAP_LOGINDISABLED);
 	if (!may_login && !(client->caps & CAP_AUTH_PLAIN))
 		return ERR(ERR_POLICY, 0, "the mail server offers no way to log in that we have");
-	forget_told(client);
-	struct err err = may_login ? login_command(client, login) : authenticate(client, login);
-	client->caps = 0; /* what is told from the login on is in libetpan's list */
+	bool has_sasl_ir = client->caps & CAP_SASL_IR;
+	imap_caps_forget(client); /* what is told from the login on is in libetpan's list */
 	client->secret = login->password;
-	if (!err.kind)
+	struct err err =
+		may_login ? login_command(client, login) : authenticate(client, login, has_sasl_ir);
+	if (!err.kind) {
 		err = imap_outcome(client, PHASE_LOGIN);
+		client->is_refused = err.kind == ERR_POLICY && client->is_stored;
+	}
 	client->secret = NULL;
-	if (err.kind == ERR_POLICY && client->is_stored)
+	if (client->is_refused)
 		log_err(client->log, LEVEL_ALARM, "stored-login-refused", err);
 	return err;
 }
@@ -297,19 +250,61 @@ static struct err open_all(struct imap_client *client, const struct upstream_con
 {
 	struct stream *stream;
 
+	client->is_greeted = client->is_refused = false;
 	TRY(dial(client, conf, &stream));
 	TRY(set_up(client, stream));
 	TRY(greet(client));
+	client->is_greeted = true;
 	if (conf->tls == UPSTREAM_STARTTLS) {
-		TRY(learn_caps(client));
+		TRY(imap_caps_learn(client));
 		TRY(start_tls(client, conf));
 	}
-	TRY(learn_caps(client));
+	TRY(imap_caps_learn(client));
+	bool had_id = client->caps & CAP_ID;
 	TRY(log_in(client, conf, login));
 	client->im->imap_state = MAILIMAP_STATE_AUTHENTICATED;
-	TRY(learn_caps(client));
-	imap_client_trim(client);
-	return OK;
+	return imap_caps_settle(client, had_id);
+}
+
+/* What a failed attempt tells (H-07). Faults that the operator or the client must mend, and a
+ * certificate that is not good, are no trouble that passes by waiting. */
+static enum health_event event_of(const struct imap_client *client, struct err err)
+{
+	if (!client->is_greeted)
+		return err.kind == ERR_POLICY ? HEALTH_GREETED : HEALTH_NO_GREETING;
+	switch (err.kind) {
+	case ERR_LOGIN:
+		return HEALTH_CLIENT;
+	case ERR_POLICY:
+		return client->is_refused ? HEALTH_CREDENTIAL : HEALTH_GREETED;
+	case ERR_IN_USE:
+		return HEALTH_GREETED;
+	default:
+		break;
+	}
+	bool is_throttled = imap_trouble_of(imap_wire_bye(client->wire)) == TROUBLE_THROTTLED ||
+			    imap_trouble_of(imap_wire_status(client->wire)) == TROUBLE_THROTTLED;
+	return is_throttled ? HEALTH_THROTTLED : HEALTH_FAILED;
+}
+
+/* Asks whether the server may be troubled. A stored secret is part of the account: once it was
+ * mended in the map it is tried at once. */
+static struct err ask_health(struct imap_client *client, const struct upstream_conf *conf,
+			     const struct login *login)
+{
+	char secret[36] = ""; /* as much as identity_of_name() needs */
+
+	if (!conf->health)
+		return OK;
+	if (login->is_stored)
+		identity_of_name(secret, login->password);
+	/* A few characters of the hash tell secrets apart and give none away. */
+	client->account = text_printf_dup("%s\t%.6s", login->user, secret);
+	mem_wipe(secret, sizeof secret);
+	struct err err =
+		health_ask(conf->health, client->env, conf->host, conf->port, client->account);
+	client->is_asked = !err.kind;
+	return err;
 }
 
 struct err imap_client_open(struct imap_client *client, const struct env *env,
@@ -321,14 +316,29 @@ struct err imap_client_open(struct imap_client *client, const struct env *env,
 		.log = log,
 		.until_ms = client->until_ms,
 		.is_stored = login->is_stored,
+		.given = conf->quirks,
+		.health = conf->health,
+		.host = conf->host,
+		.port = conf->port,
 	};
 	struct err err = imap_client_check(login);
 	if (!err.kind)
+		err = ask_health(client, conf, login);
+	if (!err.kind)
 		err = open_all(client, conf, login);
+	if (err.kind && client->wire && imap_is_half_login(imap_wire_status(client->wire))) {
+		LOG(log, LEVEL_NOTE, "imap-half-login");
+		imap_drop(client);
+		err = open_all(client, conf, login);
+	}
 	if (!err.kind)
 		return OK;
 	imap_client_why(client, why);
 	log_err(log, LEVEL_NOTE, "imap-open-failed", err);
+	if (client->is_asked)
+		imap_client_report(client, event_of(client, err));
+	free(client->account); /* all is told */
+	client->account = NULL;
 	imap_client_close(client);
 	return err;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* imap_login.h - what imap_client.c and imap_login.c share, and nobody else needs. */
+/* imap_login.h - what imap_client.c, imap_login.c, imap_caps.c and imap_outcome.c share, and nobody
+ * else needs. */
 #ifndef POPGATE_IMAP_LOGIN_H
 #define POPGATE_IMAP_LOGIN_H
 
@@ -22,5 +23,33 @@ struct err imap_send_line(struct imap_client *, int *tag, const struct buf *line
  * there to the tagged reply. Between them that line stands in im->imap_stream_buffer. */
 struct err imap_await(struct imap_client *, enum imap_phase, int tag) MUST_USE;
 struct err imap_parse(struct imap_client *, int tag) MUST_USE;
+
+/* The end of a connection without a word, to anybody. */
+void imap_drop(struct imap_client *);
+
+/* --- imap_caps.c --- */
+
+/* Nothing was told, as far as we remember. */
+void imap_caps_forget(struct imap_client *);
+/* Before the login: asks for the capabilities unless they were told. A server that tells none has
+ * none. */
+struct err imap_caps_learn(struct imap_client *) MUST_USE;
+/* After the login: capabilities, ID, the row of quirks, revision 2. `had_id`: ID was announced before
+ * the login. */
+struct err imap_caps_settle(struct imap_client *, bool had_id) MUST_USE;
+/* Receives the reply to the ID that is under way. */
+struct err imap_caps_take_id(struct imap_client *, enum imap_phase) MUST_USE;
+
+/* --- imap_outcome.c --- */
+
+/* What a tagged reply or a BYE tells of the state of the account or the server (H-05, H-08). */
+enum imap_trouble { TROUBLE_NONE, TROUBLE_PASSING, TROUBLE_THROTTLED };
+enum imap_trouble imap_trouble_of(const struct wire_status *);
+
+/* Whether the login went well and yet nothing can be done (N-07). */
+bool imap_is_half_login(const struct wire_status *);
+
+/* Remembers if the newest tagged reply asks us to slow down. */
+void imap_note_throttle(struct imap_client *, enum imap_phase);
 
 #endif

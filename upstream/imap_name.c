@@ -135,60 +135,58 @@ bool imap_name_encode(struct buf *out, const char *name, char delimiter)
 	return run_end(out, &run);
 }
 
-/* Whether some other message has a UID between `from` and `to`, both excluded. */
-static bool is_other_between(const struct uid_set *set, uint32_t from, uint32_t to)
+size_t uid_at_or_above(const uint32_t *uids, size_t count, uint32_t uid)
 {
-	size_t low = 0, high = set->others_len;
+	size_t low = 0, high = count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (set->others[middle] <= from)
+		if (uids[middle] < uid)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < set->others_len && set->others[low] < to;
+	return low;
 }
 
-/* The index behind the last message of the range that begins at `first`. */
-static size_t range_end(const struct uid_set *set, size_t first, size_t most)
+size_t uid_set_octets(size_t line)
 {
-	const struct message *messages = set->maildrop->messages;
-	size_t end = first + 1;
+	enum { AROUND = 80, LEAST = 21 };
+	size_t octets = line > AROUND + LEAST ? line - AROUND : LEAST;
 
-	while (end < set->maildrop->total && end - first < most && set->is_chosen(&messages[end]) &&
-	       messages[end].uid > messages[end - 1].uid &&
-	       !is_other_between(set, messages[end - 1].uid, messages[end].uid))
-		end++;
-	return end;
+	return octets < UID_SET_OCTETS ? octets : UID_SET_OCTETS;
 }
 
-size_t uid_set_next(struct uid_set *set, char out[UID_SET_OCTETS + 1])
+/* How many UIDs from `at` on follow each other without a gap, `most` at most. */
+static size_t run_length(const struct uid_set *set, size_t at, size_t most)
 {
-	const struct message *messages = set->maildrop->messages;
+	size_t len = 1;
+
+	while (len < most && at + len < set->count &&
+	       set->uids[at + len] == set->uids[at + len - 1] + 1)
+		len++;
+	return len;
+}
+
+size_t uid_set_next(struct uid_set *set, char *out)
+{
 	size_t len = 0, count = 0;
 
 	out[0] = '\0';
-	while (set->at < set->maildrop->total && count < UID_SET_MESSAGES) {
+	while (set->at < set->count && count < set->most) {
 		char range[32];
-		if (!set->is_chosen(&messages[set->at])) {
-			set->at++;
-			continue;
-		}
-		size_t end = range_end(set, set->at, UID_SET_MESSAGES - count);
 		const char *comma = len ? "," : "";
-		int made = end - set->at == 1
-				   ? snprintf(range, sizeof range, "%s%u", comma,
-					      messages[set->at].uid)
-				   : snprintf(range, sizeof range, "%s%u:%u", comma,
-					      messages[set->at].uid, messages[end - 1].uid);
+		size_t run = run_length(set, set->at, set->most - count);
+		uint32_t first = set->uids[set->at], last = set->uids[set->at + run - 1];
+		int made = run == 1 ? snprintf(range, sizeof range, "%s%u", comma, first)
+				    : snprintf(range, sizeof range, "%s%u:%u", comma, first, last);
 		assert(made > 0 && (size_t)made < sizeof range);
-		if (len + (size_t)made > UID_SET_OCTETS)
+		if (len + (size_t)made > set->octets)
 			break;
 		memcpy(out + len, range, (size_t)made + 1);
 		len += (size_t)made;
-		count += end - set->at;
-		set->at = end;
+		count += run;
+		set->at += run;
 	}
 	return count;
 }

@@ -12,12 +12,9 @@
 #include <stdint.h>
 
 #include "proxy/base/buf.h"
-#include "upstream/maildrop.h"
 
 enum {
-	/* The longest set in one command, octets: with the command around it the line stays below
-	 * 1,000 (N-16). */
-	UID_SET_OCTETS = 920,
+	UID_SET_OCTETS = 7900,   /* the longest set that any server is sent, octets */
 	UID_SET_MESSAGES = 1000, /* the most messages in one set (D-05) */
 };
 
@@ -37,21 +34,27 @@ bool imap_quote(struct buf *, const char *text) __attribute__((warn_unused_resul
 bool imap_name_encode(struct buf *, const char *name, char delimiter)
 	__attribute__((warn_unused_result));
 
+/* The index of the first of the ascending `uids` that is `uid` or above; `count` if there is none. */
+size_t uid_at_or_above(const uint32_t *uids, size_t count, uint32_t uid);
+
 /* Writes sets of UIDs for commands (RFC 3501 section 9, sequence-set), ascending, a part at a time.
  *
- * A range spans only UIDs of the set and UIDs that no message has: it never covers a message of the
- * snapshot that was not chosen, nor one of `others` (D-05). */
+ * A range spans only UIDs of the set itself, never a gap: what stands in a gap may be there after all
+ * (a folder of which the server shows a part, a message that is hidden), and a deletion must not reach
+ * it (D-05). So no UID of UIDNEXT or above is ever named either. */
 struct uid_set {
-	const struct maildrop *maildrop; /* borrowed, sealed */
-	const uint32_t *others; /* borrowed; ascending UIDs of messages that exist and are not in
-				   the snapshot */
-	size_t others_len;
-	bool (*is_chosen)(const struct message *);
-	size_t at; /* the next message to look at; starts at 0 */
+	const uint32_t *uids; /* borrowed; ascending, no two equal */
+	size_t count;
+	size_t most;   /* messages in one part; UID_SET_MESSAGES at most */
+	size_t octets; /* of one part, at most UID_SET_OCTETS, at least 21: a range */
+	size_t at;     /* the next one to be written; starts at 0 */
 };
 
-/* Writes the next part into `out`, emptied first: at most UID_SET_OCTETS octets, NUL ended, and
- * UID_SET_MESSAGES messages. Returns how many messages it names; 0: there are no more. */
-size_t uid_set_next(struct uid_set *, char out[UID_SET_OCTETS + 1]);
+/* How many octets a set may have if the whole line, command and CRLF included, may have `line` (N-16). */
+size_t uid_set_octets(size_t line);
+
+/* Writes the next part into `out`, which has room for `octets` + 1, NUL ended. Returns how many messages
+ * it names; 0: there are no more. */
+size_t uid_set_next(struct uid_set *, char *out);
 
 #endif

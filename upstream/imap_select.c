@@ -5,7 +5,6 @@
  * ("INBOX."); one such as \Trash names a use, not a folder, for the names are localised (B-18). */
 #include "upstream/imap.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +12,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 #include "upstream/imap_name.h"
+#include "upstream/uidl.h"
 
 enum { NAME_OCTETS = 1000 }; /* the longest name on the wire */
 
@@ -76,11 +76,10 @@ static bool has_use(const struct mailimap_mailbox_list *entry, const char *use)
 }
 
 /* The folder of a special use (RFC 6154). */
-static struct err find_use(struct imap *imap, char **out)
+static struct err find_use(struct imap *imap, const char *use, char **out)
 {
 	struct imap_client *client = &imap->client;
 	unsigned both = CAP_SPECIAL_USE | CAP_LIST_EXTENDED;
-	const char *use = imap->conf.folder;
 
 	*out = NULL;
 	if ((client->caps & both) == both)
@@ -102,92 +101,81 @@ static struct err find_use(struct imap *imap, char **out)
 	return ERR(ERR_POLICY, 0, "the mail server has no folder of that use");
 }
 
-/* A list that the server cannot have told: so "not told" differs from "()", which libetpan keeps as
- * NULL. */
-static clist *untold_flags(void)
+/* Whether UIDs are worth nothing beyond this connection (E-06). Only a UIDL that is made of other
+ * things bears that. */
+static struct err check_uids(struct imap *imap, const struct wire_folder *folder)
 {
-	clist *list = clist_new();
-	struct mailimap_flag_perm *any = mailimap_flag_perm_new(MAILIMAP_FLAG_PERM_ALL, NULL);
+	const struct uidl_format *format = imap->conf.uidl;
+	bool needs_uids = !format || !(format->needs_gm_msgid || format->needs_email_id) ||
+			  format->needs_uidvalidity;
+	bool is_loose = !folder->uidvalidity || folder->is_uid_not_sticky;
+	bool is_again = imap->is_selected;
 
-	if (list && any && clist_append(list, any) == 0)
-		return list;
-	if (list)
-		clist_free(list);
-	if (any)
-		mailimap_flag_perm_free(any);
-	return NULL;
-}
-
-static bool permits(const clist *flags, int type)
-{
-	for (clistiter *at = clist_begin(flags); at; at = clist_next(at)) {
-		const struct mailimap_flag_perm *flag = clist_content(at);
-		if (flag->fl_type == MAILIMAP_FLAG_PERM_FLAG && flag->fl_flag &&
-		    flag->fl_flag->fl_type == type)
-			return true;
-	}
-	return false;
-}
-
-/* What a successful SELECT told. */
-static struct err selected(struct imap *imap, const clist *untold)
-{
-	mailimap *im = imap->client.im;
-	const struct mailimap_selection_info *info = im->imap_selection_info;
-
-	if (!info || !info->sel_uidvalidity)
+	if (is_loose && needs_uids)
 		return ERR(ERR_UPSTREAM, 0, "the folder's UIDs do not last");
-	if (!imap_wire_has_exists(imap->client.wire))
-		return ERR(ERR_UPSTREAM, 0, "the mail server does not say how many messages");
-	if (imap->uidvalidity && imap->uidvalidity != info->sel_uidvalidity) {
+	if (is_again && (is_loose || imap->is_loose || imap->uidvalidity != folder->uidvalidity)) {
 		imap->is_void = true;
 		return ERR(ERR_UPSTREAM, 0, "the folder is not the same as before");
 	}
-	imap->uidvalidity = info->sel_uidvalidity;
-	bool may_delete =
-		info->sel_perm_flags == untold ||
-		(info->sel_perm_flags && permits(info->sel_perm_flags, MAILIMAP_FLAG_DELETED));
-	imap->is_folder_read_only =
-		!may_delete || info->sel_perm == MAILIMAP_MAILBOX_READONLY ||
-		text_same(imap_wire_status(imap->client.wire)->code, "READ-ONLY");
+	imap->is_loose = is_loose;
+	imap->uidvalidity = folder->uidvalidity;
+	imap->is_selected = true;
 	return OK;
+}
+
+/* What a successful SELECT told. */
+static struct err selected(struct imap *imap)
+{
+	const struct wire_folder *folder = imap_wire_folder(imap->client.wire);
+
+	if (!imap_wire_has_exists(imap->client.wire))
+		return ERR(ERR_UPSTREAM, 0, "the mail server does not say how many messages");
+	TRY(check_uids(imap, folder));
+	imap->selected_exists = imap_wire_exists(imap->client.wire);
+	imap->selected_expunges = imap_wire_expunges(imap->client.wire);
+	bool may_delete = !folder->has_permanent_flags || folder->may_delete;
+	bool may_see = !folder->has_permanent_flags || folder->may_see;
+	bool needs_delete =
+		imap->conf.delete_policy != DELETE_NEVER && imap->conf.delete_policy != DELETE_HIDE;
+	imap->is_folder_read_only = folder->is_read_only || (needs_delete ? !may_delete : !may_see);
+	return OK;
+}
+
+/* Whether anything is ever written into the folder (C-02). */
+static bool will_write(const struct imap *imap)
+{
+	const struct upstream_conf *conf = &imap->conf;
+
+	return conf->seen_policy != SEEN_NEVER ||
+	       (conf->delete_policy != DELETE_NEVER && conf->delete_policy != DELETE_HIDE);
 }
 
 /* One SELECT or EXAMINE; the outcome is left in the wire's status. */
 static struct err try_select(struct imap *imap, const char *name)
 {
 	struct imap_client *client = &imap->client;
-	bool will_write =
-		imap->conf.delete_policy != DELETE_NEVER || imap->conf.seen_policy != SEEN_NEVER;
+	/* Courier forgets the UIDVALIDITY of a folder that was only examined (N-12). */
+	bool is_select = will_write(imap) || (imap->quirks->traits & QUIRK_SELECT_ONLY);
 	struct buf words;
 	int tag;
 
-	if (client->im->imap_selection_info)
-		mailimap_selection_info_free(client->im->imap_selection_info);
-	client->im->imap_selection_info = mailimap_selection_info_new();
-	if (!client->im->imap_selection_info)
-		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-	clist *untold = untold_flags();
-	client->im->imap_selection_info->sel_perm_flags = untold;
+	imap_wire_forget_folder(client->wire);
 	buf_init(&words, 2 * NAME_OCTETS + 2);
 	struct err err = bad_name;
 	if (imap_quote(&words, name))
-		/* Courier forgets the UIDVALIDITY of a folder that was only examined (N-12). */
-		err = imap_send(client, &tag, "%s %.*s",
-				will_write || client->is_courier ? "SELECT" : "EXAMINE",
+		err = imap_send(client, &tag, "%s %.*s", is_select ? "SELECT" : "EXAMINE",
 				(int)buf_len(&words), buf_data(&words));
 	buf_fini(&words);
 	if (!err.kind)
 		err = imap_receive(client, PHASE_SELECT, tag);
 	if (!err.kind && imap_was(client, WIRE_OK))
-		err = selected(imap, untold);
+		err = selected(imap);
 	return err;
 }
 
-/* The name that the map means, before any SELECT; *out is owned. */
-static struct err find_name(struct imap *imap, char **out)
+/* The name that the map means by `folder`; *out is owned. */
+static struct err find_name(struct imap *imap, const char *folder, char **out)
 {
-	const char *folder = imap->conf.folder;
 	char delimiter = 0;
 
 	*out = NULL;
@@ -196,32 +184,43 @@ static struct err find_name(struct imap *imap, char **out)
 		return OK;
 	}
 	if (folder[0] == '\\')
-		return find_use(imap, out);
+		return find_use(imap, folder, out);
 	if (strchr(folder, '/'))
 		TRY(find_delimiter(imap, &delimiter));
 	return encode("", folder, delimiter, out);
 }
 
+/* Whether the server lists a folder of that name. */
+static struct err is_listed(struct imap *imap, const char *name, bool *is_there)
+{
+	struct buf words;
+
+	*is_there = false;
+	buf_init(&words, 2 * NAME_OCTETS + 2);
+	struct err err = imap_quote(&words, name)
+				 ? imap_command(&imap->client, PHASE_SELECT, "LIST \"\" %.*s",
+						(int)buf_len(&words), buf_data(&words))
+				 : bad_name;
+	buf_fini(&words);
+	*is_there = !err.kind && listed(imap) && clist_count(listed(imap)) == 1;
+	return err;
+}
+
 /* A folder that does not exist may stand below INBOX, where Courier, Cyrus and others keep all
  * personal ones. *out: that name, if the server lists it, else NULL. */
-static struct err find_below_inbox(struct imap *imap, char **out)
+static struct err find_below_inbox(struct imap *imap, const char *folder, char **out)
 {
 	char prefix[] = "INBOX/", delimiter;
-	struct buf words;
 
 	*out = NULL;
 	TRY(find_delimiter(imap, &delimiter));
 	if (!delimiter)
 		return OK;
 	prefix[5] = delimiter;
-	TRY(encode(prefix, imap->conf.folder, delimiter, out));
-	buf_init(&words, 2 * NAME_OCTETS + 2);
-	struct err err = imap_quote(&words, *out)
-				 ? imap_command(&imap->client, PHASE_SELECT, "LIST \"\" %.*s",
-						(int)buf_len(&words), buf_data(&words))
-				 : bad_name;
-	buf_fini(&words);
-	if (!err.kind && listed(imap) && clist_count(listed(imap)) == 1)
+	TRY(encode(prefix, folder, delimiter, out));
+	bool is_there = false;
+	struct err err = is_listed(imap, *out, &is_there);
+	if (!err.kind && is_there)
 		return OK;
 	free(*out);
 	*out = NULL;
@@ -245,11 +244,11 @@ struct err imap_select(struct imap *imap)
 
 	bool is_first = !imap->folder;
 	if (is_first)
-		TRY(find_name(imap, &imap->folder));
+		TRY(find_name(imap, imap->conf.folder, &imap->folder));
 	TRY(try_select(imap, imap->folder));
 	struct err err = imap_outcome(&imap->client, PHASE_SELECT);
 	if (err.kind && is_first && may_be_missing(imap)) {
-		TRY(find_below_inbox(imap, &below));
+		TRY(find_below_inbox(imap, imap->conf.folder, &below));
 		if (!below)
 			return err;
 		free(imap->folder);
@@ -258,5 +257,28 @@ struct err imap_select(struct imap *imap)
 		err = imap_outcome(&imap->client, PHASE_SELECT);
 	}
 	imap_client_trim(&imap->client);
+	return err;
+}
+
+struct err imap_folder_named(struct imap *imap, const char *folder, char **out)
+{
+	char *below = NULL;
+	bool is_there = true;
+
+	*out = NULL;
+	struct err err = find_name(imap, folder, out);
+	if (!err.kind && folder[0] != '\\' && strcmp(*out, "INBOX") != 0)
+		err = is_listed(imap, *out, &is_there);
+	if (!err.kind && !is_there)
+		err = find_below_inbox(imap, folder, &below);
+	if (below) {
+		free(*out);
+		*out = below;
+	}
+	imap_client_trim(&imap->client);
+	if (err.kind) {
+		free(*out);
+		*out = NULL;
+	}
 	return err;
 }

@@ -1,238 +1,317 @@
 /* SPDX-License-Identifier: MIT */
-/* imap_update.c - UPDATE: removes exactly the marked messages, then marks the retrieved ones \Seen.
+/* imap_update.c - UPDATE: what becomes of each message at QUIT, by the policies of the map.
  *
- * CLOSE is never sent, and EXPUNGE without UIDs only where nobody else's \Deleted is in the folder
- * (D-06, D-07). A reply that says OK is not believed alone: the removals are counted, and in doubt
- * the server is asked what is left (D-08). */
-#include "upstream/imap.h"
+ * What is to be removed is written into the journal first, where there is one, and is on disk before
+ * the first command that deletes; without that nothing is deleted (D-09). From then on a failure of the
+ * server is none for the client: what is left in the journal is hidden and done later. What a server
+ * refuses for good is taken out of it again, and the client hears -ERR (Table 1). The work ends in time
+ * for the client's answer (D-10). */
+#include "upstream/imap_remove.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/mem.h"
 #include "upstream/imap_name.h"
+#include "upstream/ledger.h"
 
-static bool is_marked(const struct message *msg)
+enum {
+	UPDATE_MS = 45000, /* all removing, where a journal keeps what is left */
+	RECONNECT_MS =
+		5000, /* later than this no new connection is made: it may take 50 s (H-03) */
+};
+
+/* UIDs of one fate, ascending. */
+struct uid_list {
+	uint32_t *at; /* owned */
+	size_t count;
+};
+
+struct plan {
+	struct uid_list hide;     /* LEDGER_HIDDEN, nothing upstream */
+	struct uid_list postpone; /* and LEDGER_PENDING: still among the newest (keep_newest=) */
+	struct uid_list remove;
+};
+
+static void plan_fini(struct plan *plan)
 {
-	return message_is_deleted(msg);
+	free(plan->hide.at);
+	free(plan->postpone.at);
+	free(plan->remove.at);
 }
 
-static bool is_to_be_seen(const struct message *msg)
+/* D-16, H-09: a message whose place a stub took is never removed, however often the stub was read. */
+static bool goes(const struct imap *imap, const struct message *msg)
 {
-	return (msg->marks & MARK_RETRIEVED) && !message_is_deleted(msg);
+	bool is_due = msg->marks & MARK_DUE ||
+		      (msg->marks & MARK_RETRIEVED && !imap->conf.delete_after_s);
+
+	if (imap->conf.delete_policy == DELETE_NEVER)
+		return false;
+	return message_is_deleted(msg) || (is_due && !(msg->marks & MARK_STUB));
 }
 
-static struct uid_set set_of(const struct imap *imap, const struct maildrop *maildrop,
-			     bool (*is_chosen)(const struct message *))
+/* The lowest UID among the newest `keep` messages of the mailbox, those that wait included. All are among
+ * them if there are no more; with 0 none is. */
+static uint64_t newest_from(const struct imap *imap, const struct maildrop *maildrop, size_t keep)
 {
-	return (struct uid_set){
-		.maildrop = maildrop,
-		.others = imap->hidden,
-		.others_len = imap->hidden_len,
-		.is_chosen = is_chosen,
+	size_t shown = maildrop->total, waiting = imap->pending_len;
+	uint64_t uid = keep ? 1 : UINT64_MAX;
+
+	if (keep > shown + waiting)
+		return uid;
+	for (; keep; keep--) {
+		size_t at = maildrop->newest_first ? maildrop->total - shown : shown - 1;
+		uint32_t next = shown ? maildrop->messages[at].uid : 0;
+		if (waiting && imap->pending[waiting - 1] > next)
+			uid = imap->pending[--waiting];
+		else {
+			uid = next;
+			shown--;
+		}
+	}
+	return uid;
+}
+
+static void add(struct uid_list *list, uint32_t uid)
+{
+	list->at[list->count++] = uid;
+}
+
+static void make_plan(const struct imap *imap, const struct maildrop *maildrop, struct plan *plan)
+{
+	const struct upstream_conf *conf = &imap->conf;
+	bool is_hidden_only = conf->delete_policy == DELETE_HIDE;
+	uint64_t kept_from = newest_from(imap, maildrop, conf->keep_newest);
+	bool removes = !is_hidden_only && conf->delete_policy != DELETE_NEVER;
+	size_t room = maildrop->total + imap->pending_len + 1, waiting = 0;
+
+	plan->hide.at = mem_resize(NULL, room, sizeof *plan->hide.at);
+	plan->postpone.at = mem_resize(NULL, room, sizeof *plan->postpone.at);
+	plan->remove.at = mem_resize(NULL, room, sizeof *plan->remove.at);
+	for (size_t i = 0; i < maildrop->total; i++) {
+		const struct message *msg =
+			&maildrop->messages[maildrop->newest_first ? maildrop->total - 1 - i : i];
+		while (removes && waiting < imap->pending_len &&
+		       imap->pending[waiting] < msg->uid && imap->pending[waiting] < kept_from)
+			add(&plan->remove, imap->pending[waiting++]);
+		if (!goes(imap, msg))
+			continue;
+		if (is_hidden_only || msg->marks & MARK_STUB)
+			add(&plan->hide, msg->uid);
+		else if (conf->keep_newest && msg->uid >= kept_from)
+			add(&plan->postpone, msg->uid);
+		else
+			add(&plan->remove, msg->uid);
+	}
+	while (removes && waiting < imap->pending_len && imap->pending[waiting] < kept_from)
+		add(&plan->remove, imap->pending[waiting++]);
+}
+
+static void set_marks(void *arg, struct ledger *ledger, struct ledger_row *row)
+{
+	const unsigned *marks = arg;
+
+	if ((row->marks & *marks) == *marks)
+		return;
+	row->marks |= (uint8_t)*marks;
+	ledger_touch(ledger, row->uid);
+}
+
+static struct err mark_rows(struct imap *imap, const struct uid_list *list, unsigned marks)
+{
+	const struct upstream_conf *conf = &imap->conf;
+
+	if (!list->count)
+		return OK;
+	if (!conf->state)
+		return ERR(ERR_POLICY, 0, "messages cannot be hidden here");
+	if (!imap->has_ledger)
+		return ERR(ERR_UPSTREAM, 0, "messages cannot be hidden now");
+	return ledger_change(conf->state, imap->env, conf->name, imap->epoch, list->at, list->count,
+			     set_marks, &marks);
+}
+
+/* --- the journal --- */
+
+static char *mode_of(enum delete_policy way, const char *archive)
+{
+	if (way == DELETE_ARCHIVE)
+		return text_printf_dup("archive:%s", archive);
+	return text_dup(way == DELETE_TRASH ? "trash" : way == DELETE_FLAG ? "flag" : "expunge");
+}
+
+/* RFC822.SIZE as it was listed. What is shown may be what was measured instead: then the ledger knows. */
+static void fill_sizes(struct imap *imap, const struct maildrop *maildrop, struct journal *journal)
+{
+	struct ledger ledger;
+	bool is_loaded = false;
+
+	if (imap->quirks && imap->quirks->traits & QUIRK_SIZES_CHANGE)
+		return;
+	ledger_init(&ledger, imap->conf.name);
+	for (size_t i = 0; i < journal->count; i++) {
+		struct journal_entry *entry = &journal->entries[i];
+		const struct message *msg = maildrop_find(maildrop, entry->uid);
+		if (msg && !(msg->marks & (MARK_EXACT | MARK_INEXACT))) {
+			entry->octets = msg->octets;
+			continue;
+		}
+		if (!imap->has_ledger || (msg && msg->marks & MARK_INEXACT))
+			continue;
+		if (!is_loaded && ledger_load(&ledger, imap->conf.state, imap->env).kind)
+			break;
+		is_loaded = true;
+		const struct ledger_row *row = ledger_find(&ledger, entry->uid);
+		if (row && ledger.head.epoch == imap->epoch)
+			entry->octets = row->octets;
+	}
+	ledger_fini(&ledger);
+}
+
+/* Writes down what is promised. Only then may anything be deleted. */
+static struct err promise(struct imap *imap, const struct maildrop *maildrop,
+			  const struct uid_list *list, struct journal *journal)
+{
+	const struct upstream_conf *conf = &imap->conf;
+
+	*journal = (struct journal){
+		.where = text_printf_dup("%s@%s:%u/%s", imap->login.user, conf->host, conf->port,
+					 conf->folder),
+		.uidvalidity = imap->uidvalidity,
+		.mode = mode_of(removal_way(imap), conf->archive),
+		.since = imap->env->ops->wall(imap->env),
+		.entries = mem_alloc(list->count * sizeof *journal->entries),
+		.count = list->count,
 	};
+	memcpy(journal->place, imap->place, sizeof journal->place);
+	for (size_t i = 0; i < list->count; i++)
+		journal->entries[i].uid = list->at[i];
+	fill_sizes(imap, maildrop, journal);
+	struct err err = journal_write(conf->state, imap->env, conf->name, journal);
+	if (!err.kind)
+		return OK;
+	log_err(imap->log, LEVEL_ALARM, "journal-not-written", err);
+	return ERR(ERR_UPSTREAM, err.code, "the deletions cannot be written down");
 }
 
-static bool holds_any(const struct maildrop *maildrop, bool (*is_chosen)(const struct message *))
+/* Whether the server refused one that this session deletes: what waited from earlier ones is no
+ * failure of this QUIT. */
+static bool is_refused(const struct removal *removal, const struct maildrop *maildrop)
 {
-	for (size_t i = 0; i < maildrop->total; i++)
-		if (is_chosen(&maildrop->messages[i]))
+	for (size_t i = 0; i < removal->count; i++)
+		if (removal->marks[i] & REMOVAL_REFUSED && !(removal->marks[i] & REMOVAL_GONE) &&
+		    maildrop_find(maildrop, removal->uids[i]))
 			return true;
 	return false;
 }
 
-/* A folder may have become read-only since DELE was allowed (D-11). */
-static struct err check_folder(const struct imap *imap)
+static struct err remove_uids(struct imap *imap, const struct maildrop *maildrop,
+			      struct uid_list *list)
 {
-	if (imap->is_folder_read_only)
-		return ERR(ERR_POLICY, 0, "the folder is read-only");
-	return OK;
-}
+	const struct env *env = imap->env;
+	struct journal journal = {0};
+	struct removal removal;
+	bool is_promised = false;
+	struct err err = OK;
 
-/* OK if the server has none of the set any more. */
-static struct err check_gone(struct imap *imap, const char *set)
-{
-	size_t left;
-
-	TRY(imap_count_left(imap, set, &left));
-	if (!left)
+	if (!list->count)
 		return OK;
-	LOG(imap->log, LEVEL_WARN, "imap-not-removed", log_number("left", left));
-	return ERR(ERR_UPSTREAM, 0, "some messages were not removed");
-}
-
-/* STORE and UID EXPUNGE of one set in one flight (D-04). Should the STORE fail, UID EXPUNGE removes
- * nothing but what is in the set and \Deleted. `*is_unknown`: the server does not know UID EXPUNGE
- * (H-08, N-13). */
-static struct err remove_set(struct imap *imap, const char *set, size_t count, bool *is_unknown)
-{
-	struct imap_client *client = &imap->client;
-	uint32_t expunges = imap_wire_expunges(client->wire);
-	int store, expunge;
-
-	*is_unknown = false;
-	TRY(imap_send(client, &store, "UID STORE %s +FLAGS.SILENT (\\Deleted)", set));
-	TRY(imap_send(client, &expunge, "UID EXPUNGE %s", set));
-	TRY(imap_receive(client, PHASE_UPDATE, store));
-	struct err stored = imap_outcome(client, PHASE_UPDATE);
-	TRY(imap_receive(client, PHASE_UPDATE, expunge));
-	*is_unknown = imap_was(client, WIRE_BAD);
-	struct err expunged = imap_outcome(client, PHASE_UPDATE);
-	expunges = imap_wire_expunges(client->wire) - expunges;
-	imap_client_trim(client);
-	if (*is_unknown || (!stored.kind && !expunged.kind && expunges == count))
-		return OK;
-	struct err checked = check_gone(imap, set);
-	if (!checked.kind || !imap_client_is_alive(client))
-		return checked;
-	if (!stored.kind && !expunged.kind) {
-		/* Dovecot 2.3 may look for \Deleted before the STORE that it has just answered is
-		 * in its view: once more, by itself. */
-		TRY(imap_command(client, PHASE_UPDATE, "UID EXPUNGE %s", set));
-		return check_gone(imap, set);
+	removal_init(&removal, imap, removal_way(imap), imap->conf.archive, list->at, list->count);
+	uint64_t began = env->ops->now(env);
+	if (imap->conf.state && !imap->is_loose) {
+		err = promise(imap, maildrop, list, &journal);
+		is_promised = !err.kind;
+		removal.journal = &journal;
+		removal.until_ms = began + UPDATE_MS;
+		removal.reconnect_until_ms = began + RECONNECT_MS;
 	}
-	return stored.kind ? stored : expunged.kind ? expunged : checked;
-}
-
-/* How many messages are \Deleted, and how many of those the snapshot has marked. */
-static struct err count_deleted(struct imap *imap, const struct maildrop *maildrop, size_t *all,
-				size_t *ours)
-{
-	struct imap_client *client = &imap->client;
-
-	*all = *ours = 0;
-	if ((client->caps & (CAP_IMAP4REV1 | CAP_IMAP4REV2)) == CAP_IMAP4REV2)
-		return ERR(ERR_UPSTREAM, 0, "the mail server cannot be asked what is left");
-	TRY(imap_command(client, PHASE_UPDATE, "UID SEARCH DELETED"));
-	const struct mailimap_response_info *info = client->im->imap_response_info;
-	if (!info)
-		return ERR(ERR_UPSTREAM, 0, "out of memory");
-	clist *list = info->rsp_search_result;
-	for (clistiter *at = list ? clist_begin(list) : NULL; at; at = clist_next(at)) {
-		uint32_t uid = *(uint32_t *)clist_content(at);
-		size_t low = 0, high = maildrop->total;
-		while (low < high) {
-			size_t middle = low + (high - low) / 2;
-			if (maildrop->messages[middle].uid < uid)
-				low = middle + 1;
-			else
-				high = middle;
-		}
-		++*all;
-		*ours += low < maildrop->total && maildrop->messages[low].uid == uid &&
-			 is_marked(&maildrop->messages[low]);
-	}
-	imap_client_trim(client);
-	return OK;
-}
-
-static struct err store_all(struct imap *imap, const struct maildrop *maildrop,
-			    bool (*is_chosen)(const struct message *), const char *flag)
-{
-	struct uid_set sets = set_of(imap, maildrop, is_chosen);
-	char set[UID_SET_OCTETS + 1];
-
-	while (uid_set_next(&sets, set)) {
-		TRY(imap_command(&imap->client, PHASE_UPDATE, "UID STORE %s +FLAGS.SILENT (%s)",
-				 set, flag));
-		imap_client_trim(&imap->client);
-	}
-	return OK;
-}
-
-static struct err check_all_gone(struct imap *imap, const struct maildrop *maildrop)
-{
-	struct uid_set sets = set_of(imap, maildrop, is_marked);
-	char set[UID_SET_OCTETS + 1];
-
-	while (uid_set_next(&sets, set))
-		TRY(check_gone(imap, set));
-	return OK;
-}
-
-/* Without UIDPLUS (D-06): flags ours; EXPUNGE only while nobody else's \Deleted would go with them.
- * Otherwise ours keep the flag: hidden from the next session on, removed by whoever expunges. */
-static struct err remove_safely(struct imap *imap, const struct maildrop *maildrop)
-{
-	size_t all, ours;
-
-	TRY(count_deleted(imap, maildrop, &all, &ours));
-	bool is_alone = all == ours;
-	TRY(store_all(imap, maildrop, is_marked, "\\Deleted"));
-	if (is_alone) {
-		TRY(count_deleted(imap, maildrop, &all, &ours));
-		is_alone = all == ours;
-	}
-	LOG(imap->log, LEVEL_NOTE, is_alone ? "imap-expunge-without-uids" : "imap-flag-only",
-	    log_number("deleted", all), log_number("ours", ours));
-	if (!is_alone)
-		return OK;
-	TRY(imap_command(&imap->client, PHASE_UPDATE, "EXPUNGE"));
-	return check_all_gone(imap, maildrop);
-}
-
-static struct err remove_marked(struct imap *imap, const struct maildrop *maildrop)
-{
-	struct uid_set sets = set_of(imap, maildrop, is_marked);
-	char set[UID_SET_OCTETS + 1];
-	struct err first = OK;
-	size_t count;
-
-	if (imap->conf.delete_policy == DELETE_NEVER)
-		return ERR(ERR_POLICY, 0, "nothing may be deleted here");
-	TRY(check_folder(imap));
-	if (!(imap->client.caps & CAP_UIDPLUS))
-		return remove_safely(imap, maildrop);
-	while ((count = uid_set_next(&sets, set)) > 0) {
-		bool is_unknown;
-		struct err err = remove_set(imap, set, count, &is_unknown);
-		if (is_unknown) {
-			imap->client.caps &= ~(unsigned)CAP_UIDPLUS;
-			return remove_safely(imap, maildrop);
-		}
-		if (err.kind && !imap_client_is_alive(&imap->client))
-			return err;
-		if (!first.kind)
-			first = err;
-	}
-	return first;
-}
-
-/* The connection broke in the middle: only the server knows how far it came (H-06). */
-static struct err verify_after_loss(struct imap *imap, const struct maildrop *maildrop,
-				    struct err lost)
-{
-	struct err err = imap_ready(imap, NULL);
-
+	list->at = NULL; /* the removal's now */
 	if (!err.kind)
-		err = check_folder(imap);
-	if (!err.kind)
-		err = check_all_gone(imap, maildrop);
-	log_err(imap->log, LEVEL_WARN, "imap-update-lost", lost);
+		err = removal_run(&removal);
+	if (err.kind && is_promised && !is_refused(&removal, maildrop)) {
+		log_err(imap->log, LEVEL_WARN, "update-journalled", err);
+		LOG(imap->log, LEVEL_NOTE, "journal", log_text("where", journal.where),
+		    log_number("left", journal.count));
+		err = OK;
+	}
+	removal_fini(&removal);
+	journal_fini(&journal);
 	return err;
 }
 
-static void mark_seen(struct imap *imap, const struct maildrop *maildrop)
-{
-	struct err err = imap_ready(imap, NULL);
+/* --- \Seen, and all of it --- */
 
-	if (!err.kind)
-		err = check_folder(imap);
-	if (!err.kind)
-		err = store_all(imap, maildrop, is_to_be_seen, "\\Seen");
+static struct err store_seen(struct imap *imap, const struct uid_list *list)
+{
+	const struct imap_quirks *quirks = imap->quirks;
+	struct uid_set set = {
+		.uids = list->at,
+		.count = list->count,
+		.most = UID_SET_MESSAGES,
+		.octets = uid_set_octets(quirks ? quirks->line : 1000),
+	};
+	char *text = mem_alloc(UID_SET_OCTETS + 1);
+	struct err err = OK;
+
+	while (!err.kind && uid_set_next(&set, text)) {
+		err = imap_command(&imap->client, PHASE_UPDATE,
+				   "UID STORE %s +FLAGS.SILENT (\\Seen)", text);
+		imap_client_trim(&imap->client);
+	}
+	free(text);
+	return err;
+}
+
+/* Sets \Seen on what was retrieved and stays. It must not hold up the client's answer. */
+static void mark_seen(struct imap *imap, const struct maildrop *maildrop, uint64_t began)
+{
+	const struct env *env = imap->env;
+	struct uid_list list = {mem_resize(NULL, maildrop->total + 1, sizeof *list.at), 0};
+	bool is_late = env->ops->now(env) - began > RECONNECT_MS;
+	struct err err = OK;
+
+	for (size_t i = 0; i < maildrop->total; i++) {
+		const struct message *msg =
+			&maildrop->messages[maildrop->newest_first ? maildrop->total - 1 - i : i];
+		if (msg->marks & MARK_RETRIEVED && !(msg->marks & MARK_STUB) && !goes(imap, msg))
+			add(&list, msg->uid);
+	}
+	if (list.count && is_late && !imap_client_is_alive(&imap->client)) {
+		err = ERR(ERR_UPSTREAM, 0, "no time is left");
+	} else if (list.count) {
+		err = imap_ready(imap, NULL);
+		imap->client.until_ms = imap->conf.state ? began + UPDATE_MS + RECONNECT_MS : 0;
+		if (!err.kind && imap->is_folder_read_only)
+			err = ERR(ERR_POLICY, 0, "the folder is read-only");
+		if (!err.kind)
+			err = store_seen(imap, &list);
+		imap->client.until_ms = 0;
+	}
 	if (err.kind)
 		log_err(imap->log, LEVEL_NOTE, "imap-seen-failed", err);
+	free(list.at);
 }
 
 struct err imap_update(struct upstream *upstream, const struct maildrop *maildrop)
 {
 	struct imap *imap = (struct imap *)upstream;
-	struct err err = OK;
+	uint64_t began = imap->env->ops->now(imap->env);
+	struct plan plan = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+	struct err err = OK, other;
 
-	if (maildrop->marked) {
-		TRY(imap_ready(imap, NULL));
-		err = remove_marked(imap, maildrop);
-		if (err.kind && !imap_client_is_alive(&imap->client))
-			err = verify_after_loss(imap, maildrop, err);
-	}
-	if (imap->conf.seen_policy == SEEN_ON_QUIT && holds_any(maildrop, is_to_be_seen))
-		mark_seen(imap, maildrop);
+	if (imap->conf.delete_policy == DELETE_NEVER && maildrop->marked)
+		err = ERR(ERR_POLICY, 0, "nothing may be deleted here");
+	make_plan(imap, maildrop, &plan);
+	other = mark_rows(imap, &plan.hide, LEDGER_HIDDEN);
+	err = err.kind ? err : other;
+	other = mark_rows(imap, &plan.postpone, LEDGER_HIDDEN | LEDGER_PENDING);
+	err = err.kind ? err : other;
+	other = remove_uids(imap, maildrop, &plan.remove);
+	err = err.kind ? err : other;
+	plan_fini(&plan);
+	if (imap->conf.seen_policy == SEEN_ON_QUIT)
+		mark_seen(imap, maildrop, began);
 	if (imap->client.im)
 		imap_client_trim(&imap->client);
 	return err;

@@ -27,6 +27,7 @@ struct imap_wire {
 	struct check check;
 	enum check_next next; /* what the octets in `in` are */
 	uint64_t left;        /* of a literal, octets */
+	uint64_t part;        /* of these, what libetpan knows to follow, if it is a body */
 	uint64_t reply;       /* octets since the last tagged reply, bodies apart */
 	bool is_dead, has_spoken;
 	unsigned round_trips;
@@ -97,15 +98,17 @@ static bool take_fragment(struct imap_wire *wire)
 	size_t len = (size_t)(lf - line);
 	wire->looked = 0;
 	enum check_next next = check_fragment(&wire->check, line, len);
-	buf_drop(&wire->in, len + 1);
+	size_t used = wire->check.used ? wire->check.used : len + 1;
+	buf_drop(&wire->in, used);
 	if (next == CHECK_DEAD)
 		die(wire, wire->check.err);
 	if (wire->is_dead) /* on_body may have killed us */
 		return true;
 	wire->next = next;
 	wire->left = wire->check.literal;
+	wire->part = wire->check.part;
 	wire->check.literal = 0;
-	count(wire, len + 1);
+	count(wire, used);
 	return true;
 }
 
@@ -119,16 +122,26 @@ static bool take_literal(struct imap_wire *wire)
 	if (!len && wire->left)
 		return false;
 	wire->left -= len;
-	if (wire->next == CHECK_QUOTE &&
-	    !check_name(&wire->check, buf_data(&wire->in), len, !wire->left))
-		die(wire, wire->check.err);
+	if (wire->next == CHECK_QUOTE)
+		(void)check_name(&wire->check, buf_data(&wire->in), len, !wire->left);
 	if (wire->next == CHECK_QUOTE)
 		wire->check.kept += len;
+	if (wire->next == CHECK_KEEP)
+		check_keep(&wire->check, buf_data(&wire->in), len);
+	if (wire->check.err.kind)
+		die(wire, wire->check.err);
 	buf_drop(&wire->in, len);
 	count(wire, len);
 	if (!wire->left && !wire->is_dead)
 		wire->next = CHECK_LINE;
 	return true;
+}
+
+static void begin_part(struct imap_wire *wire)
+{
+	wire->part = check_next_part(&wire->check, wire->left);
+	if (wire->check.err.kind)
+		die(wire, wire->check.err);
 }
 
 /* Works on what is in `in`, until it is used up or there is enough for libetpan. */
@@ -143,14 +156,15 @@ static void work(struct imap_wire *wire)
 			break;
 		case CHECK_SKIP:
 		case CHECK_QUOTE:
+		case CHECK_KEEP:
 			has_more = take_literal(wire);
 			break;
 		case CHECK_PASS:
-			has_more = false;
-			if (!wire->left) {
+			has_more = !wire->left;
+			if (!wire->left)
 				wire->next = CHECK_LINE;
-				has_more = true;
-			}
+			else if (!wire->part)
+				begin_part(wire);
 			break;
 		case CHECK_TURN:
 		case CHECK_DEAD:
@@ -166,8 +180,8 @@ static size_t pass(struct imap_wire *wire, void *into, size_t max)
 	/* A long body pays for deeper reads; a short one shall not touch the pages of a stack. */
 	if (max > WIRE_READ && wire->left <= WIRE_LARGE)
 		max = WIRE_READ;
-	if (max > wire->left)
-		max = (size_t)wire->left;
+	if (max > wire->part)
+		max = (size_t)wire->part;
 	if (len) {
 		len = len < max ? len : max;
 		memcpy(into, buf_data(&wire->in), len);
@@ -177,6 +191,7 @@ static size_t pass(struct imap_wire *wire, void *into, size_t max)
 		len = read_stream(wire, into, max);
 	}
 	wire->left -= len;
+	wire->part -= len;
 	return len;
 }
 
@@ -191,6 +206,7 @@ static size_t hand_over(struct imap_wire *wire, void *into, size_t max)
 		wire->next = CHECK_LINE;
 		buf_trim(out);
 		buf_trim(&wire->in);
+		buf_fini(&wire->check.header);
 	}
 	return len;
 }
@@ -327,10 +343,7 @@ struct err imap_wire_secure(struct imap_wire *wire, const struct env *env,
 		return err;
 	}
 	stream_limit(wire->stream, wire->wait_ms, wire->until_ms);
-	wire->check.status = wire->check.bye = (struct wire_status){.outcome = WIRE_NONE};
-	wire->check.alert[0] = '\0';
-	wire->check.exists = wire->check.expunges = 0;
-	wire->check.has_exists = wire->check.has_vanished = false;
+	check_forget(&wire->check);
 	wire->has_spoken = false;
 	return OK;
 }
@@ -346,7 +359,7 @@ void imap_wire_limit(struct imap_wire *wire, uint64_t wait_ms, uint64_t until_ms
 void imap_wire_expect_body(struct imap_wire *wire, uint64_t max_octets,
 			   void (*on_body)(void *arg, const struct wire_body *), void *arg)
 {
-	wire->check.body_max = max_octets < UINT32_MAX ? max_octets : UINT32_MAX;
+	wire->check.body_max = max_octets;
 	wire->check.on_body = on_body;
 	wire->check.arg = arg;
 }
@@ -356,6 +369,54 @@ void imap_wire_expect_items(struct imap_wire *wire,
 {
 	wire->check.on_item = on_item;
 	wire->check.item_arg = arg;
+}
+
+void imap_wire_expect_found(struct imap_wire *wire,
+			    void (*on_found)(void *arg, uint32_t low, uint32_t high), void *arg)
+{
+	wire->check.on_found = on_found;
+	wire->check.found_arg = arg;
+	wire->check.has_found = false;
+}
+
+bool imap_wire_has_found(const struct imap_wire *wire)
+{
+	return wire->check.has_found;
+}
+
+void imap_wire_forget_folder(struct imap_wire *wire)
+{
+	wire->check.folder = (struct wire_folder){.uidvalidity = 0};
+}
+
+const struct wire_folder *imap_wire_folder(const struct imap_wire *wire)
+{
+	return &wire->check.folder;
+}
+
+static const char *words(const char *text)
+{
+	return text ? text : "";
+}
+
+const char *imap_wire_id(const struct imap_wire *wire)
+{
+	return words(wire->check.id);
+}
+
+const char *imap_wire_greeting(const struct imap_wire *wire)
+{
+	return words(wire->check.greeting);
+}
+
+const char *imap_wire_capabilities(const struct imap_wire *wire)
+{
+	return words(wire->check.capabilities);
+}
+
+const char *imap_wire_enabled(const struct imap_wire *wire)
+{
+	return words(wire->check.enabled);
 }
 
 void imap_wire_expect_tag(struct imap_wire *wire, const char *tag)
@@ -407,4 +468,9 @@ bool imap_wire_vanished(const struct imap_wire *wire)
 unsigned imap_wire_round_trips(const struct imap_wire *wire)
 {
 	return wire->round_trips;
+}
+
+void imap_wire_describe(const struct imap_wire *wire, struct buf *out)
+{
+	stream_describe(wire->stream, out);
 }

@@ -138,13 +138,18 @@ static void close_work(void *arg)
 		close(md->root);
 }
 
-static void maildir_close(struct upstream *up)
+static void maildir_close(struct upstream *up, const struct maildrop *drop,
+			  bool (*is_wanted)(const void *arg), const void *arg)
 {
 	struct maildir *md = (struct maildir *)up;
 
+	(void)drop;
+	(void)is_wanted;
+	(void)arg;
 	md->env->ops->offload(md->env, close_work, md);
 	buf_fini(&md->names);
 	free(md->files);
+	free(md->archive);
 	free(md);
 }
 
@@ -162,11 +167,15 @@ static struct err maildir_open(const struct env *env, const struct log *log,
 	md->env = env;
 	md->log = log;
 	md->root = -1;
-	md->sets_seen = conf->seen_policy == SEEN_ON_QUIT;
+	md->delete_policy = conf->delete_policy;
+	md->seen_policy = conf->seen_policy;
+	md->archive = text_dup(conf->archive);
+	md->may_create = conf->may_create;
+	md->newest_first = conf->newest_first;
 	buf_init(&md->names, MAILDIR_NAMES);
 	env->ops->offload(env, open_work, &opening);
 	if (opening.err.kind) {
-		maildir_close(&md->upstream);
+		maildir_close(&md->upstream, NULL, NULL, NULL);
 		return opening.err;
 	}
 	md->upstream.is_read_only = conf->delete_policy == DELETE_NEVER || !opening.is_writable;
@@ -289,5 +298,6 @@ const struct upstream_ops maildir_ops = {
 	.list = maildir_list,
 	.fetch = maildir_fetch,
 	.update = maildir_update,
+	.retrieved = maildir_retrieved,
 	.close = maildir_close,
 };

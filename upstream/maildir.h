@@ -56,8 +56,12 @@ struct maildir {
 	const struct log *log;    /* borrowed */
 	int root;                 /* descriptor of the Maildir itself */
 	uid_t owner;              /* of the Maildir */
-	bool sets_seen;
-	struct buf names;           /* NUL ended file names */
+	enum delete_policy delete_policy;
+	enum seen_policy seen_policy;
+	char *archive;     /* owned: the folder for DELETE_ARCHIVE as in the map; NULL: none */
+	bool may_create;   /* a missing folder is made (D-13) */
+	bool newest_first; /* message 1 is the newest */
+	struct buf names;  /* NUL ended file names */
 	struct maildir_file *files; /* owned; ascending by (time, base name); message uid n is
 				       files[n - 1] */
 	size_t count, room;
@@ -78,9 +82,9 @@ struct maildir_name {
 
 void maildir_name_parse(const char *name, struct maildir_name *out);
 
-/* The name with flag S set and its flags sorted, as it shall stand in cur/. False if it does not
- * fit in a file name. */
-bool maildir_name_seen(const char *name, char out[MAILDIR_NAME_MAX + 1]);
+/* The name with a flag ('S', 'T') set and its flags sorted, as it shall stand in cur/. False if it does
+ * not fit in a file name. */
+bool maildir_name_flagged(const char *name, char flag, char out[MAILDIR_NAME_MAX + 1]);
 
 static inline const char *maildir_file_name(const struct maildir *md,
 					    const struct maildir_file *file)
@@ -123,8 +127,16 @@ struct err maildir_check_file(const struct maildir *, int fd, struct stat *st) M
 struct err maildir_open_file(struct maildir *, struct maildir_file *, int *fd,
 			     struct stat *st) MUST_USE;
 
+/* maildir_target.c. Opens cur/ of the folder that deleted messages go to: .Trash, or that of the map,
+ * below the same root (Maildir++), made if it may be. ".Old.2020" is "Old/2020". Gives a descriptor, or
+ * -1 with errno: EINVAL if the name is none for a folder, or is the mailbox itself; ENOENT; ELOOP,
+ * ENOTDIR: a symbolic link, or no folder. */
+int maildir_target_open(const struct maildir *);
+
 /* The contract's list() and update(): not on the pool, they go there themselves. */
 struct err maildir_list(struct upstream *, struct maildrop *) MUST_USE;
 struct err maildir_update(struct upstream *, const struct maildrop *) MUST_USE;
+/* \Seen for one message at once (C-19). */
+void maildir_retrieved(struct upstream *, const struct message *);
 
 #endif

@@ -210,6 +210,7 @@ struct err maildir_list(struct upstream *up, struct maildrop *drop)
 	const struct env *env = md->env;
 	struct listing listing = {.md = md, .drop = drop, .err = OK};
 
+	drop->newest_first = md->newest_first;
 	listing.chunk = mem_alloc(MAILDIR_CHUNK);
 	env->ops->offload(env, collect_work, &listing);
 	if (!listing.error)

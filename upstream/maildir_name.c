@@ -67,12 +67,13 @@ void maildir_name_parse(const char *name, struct maildir_name *out)
 	out->has_raw = find_size(name, out->base_len, ",S=", &out->raw);
 }
 
-bool maildir_name_seen(const char *name, char out[MAILDIR_NAME_MAX + 1])
+bool maildir_name_flagged(const char *name, char flag, char out[MAILDIR_NAME_MAX + 1])
 {
 	struct maildir_name parts;
-	bool has[256] = {['S'] = true};
+	bool has[256] = {false};
 	size_t len;
 
+	has[(unsigned char)flag] = true;
 	maildir_name_parse(name, &parts);
 	for (const char *at = parts.flags; *at; at++)
 		has[(unsigned char)*at] = true;
@@ -83,12 +84,12 @@ bool maildir_name_seen(const char *name, char out[MAILDIR_NAME_MAX + 1])
 	out[len++] = parts.separator;
 	out[len++] = '2';
 	out[len++] = ',';
-	for (int flag = 1; flag < 256; flag++) {
-		if (!has[flag])
+	for (int c = 1; c < 256; c++) {
+		if (!has[c])
 			continue;
 		if (len == MAILDIR_NAME_MAX)
 			return false;
-		out[len++] = (char)flag;
+		out[len++] = (char)c;
 	}
 	out[len] = '\0';
 	return true;

@@ -96,11 +96,18 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool is_ascending(const struct maildrop *drop)
+static int by_uid_down(const void *a, const void *b)
 {
-	for (size_t i = 1; i < drop->total; i++)
-		if (drop->messages[i - 1].uid >= drop->messages[i].uid)
+	return by_uid(b, a);
+}
+
+static bool is_in_order(const struct maildrop *drop)
+{
+	for (size_t i = 1; i < drop->total; i++) {
+		uint32_t one = drop->messages[i - 1].uid, two = drop->messages[i].uid;
+		if (drop->newest_first ? one <= two : one >= two)
 			return false;
+	}
 	return true;
 }
 
@@ -108,15 +115,13 @@ static bool is_ascending(const struct maildrop *drop)
 static bool is_taken(const struct maildrop *drop, const char *name)
 {
 	size_t len = strlen(drop->prefix);
-	struct message key = {.uid = 0};
 	char uidl[UIDL_MAX + 1];
 	uint64_t uid;
 
 	if (strncmp(name, drop->prefix, len) || name[len] != '.' ||
 	    !text_number(name + len + 1, strlen(name + len + 1), UINT32_MAX, &uid))
 		return false;
-	key.uid = (uint32_t)uid;
-	const struct message *msg = bsearch(&key, drop->messages, drop->total, sizeof key, by_uid);
+	const struct message *msg = maildrop_find(drop, (uint32_t)uid);
 	if (!msg || msg->name)
 		return false;
 	maildrop_uidl(drop, msg, uidl); /* "007" is not "7" */
@@ -170,13 +175,42 @@ static struct err sum_up(struct maildrop *drop)
 
 struct err maildrop_seal(struct maildrop *drop)
 {
-	if (!is_ascending(drop)) {
-		qsort(drop->messages, drop->total, sizeof *drop->messages, by_uid);
-		if (!is_ascending(drop))
+	if (!is_in_order(drop)) {
+		qsort(drop->messages, drop->total, sizeof *drop->messages,
+		      drop->newest_first ? by_uid_down : by_uid);
+		if (!is_in_order(drop))
 			return ERR(ERR_UPSTREAM, EEXIST, "two messages have the same number");
 	}
 	TRY(sum_up(drop));
 	return check_names(drop);
+}
+
+struct message *maildrop_find(const struct maildrop *drop, uint32_t uid)
+{
+	size_t low = 0, high = drop->total;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		uint32_t at = drop->messages[middle].uid;
+		if (at == uid)
+			return &drop->messages[middle];
+		if ((at < uid) != drop->newest_first)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+void maildrop_measure(struct maildrop *drop, struct message *msg, uint64_t octets)
+{
+	int64_t more = (int64_t)(octets - msg->octets);
+
+	(void)drop;
+	if (octets > INT64_MAX || more > INT32_MAX || more < INT32_MIN)
+		return;
+	msg->measured = (int32_t)more;
+	msg->marks |= MARK_MEASURED;
 }
 
 struct message *maildrop_get(const struct maildrop *drop, uint64_t number)

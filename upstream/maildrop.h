@@ -6,7 +6,7 @@
  * UIDLs never change (G-01), only marks do. POP3's message number n is messages[n - 1]. Memory: 24
  * octets a message, and its name if the store gave one (L-07).
  *
- * Invariants after seal: messages ascend by (order, uid); no two have the same UIDL; `count` and
+ * Invariants after seal: messages ascend by uid, or descend if newest_first; no two have the same UIDL; `count` and
  * `octets` cover exactly the messages without a deletion mark.
  */
 #ifndef POPGATE_MAILDROP_H
@@ -28,6 +28,10 @@ enum message_mark {
 	MARK_DELETED = 1,   /* DELE */
 	MARK_RETRIEVED = 2, /* RETR ended in its dot (C-19) */
 	MARK_INEXACT = 4,   /* the size is a guess (C-06) */
+	MARK_MEASURED = 8,  /* `measured` holds: it came whole, and its octets were counted */
+	MARK_EXACT = 16,    /* the size that is shown was measured once (F-07) */
+	MARK_DUE = 32,      /* to be deleted at QUIT without a DELE (delete_after=) */
+	MARK_STUB = 64,     /* a placeholder stands for it: DELE hides it, no more (H-09) */
 };
 
 struct message {
@@ -35,7 +39,8 @@ struct message {
 	uint32_t uid;    /* the store's own number; IMAP: the UID. Unique in the maildrop */
 	uint32_t name; /* offset of the store's own name in `names`, 0: none. Maildir: the base name
 			*/
-	uint8_t marks; /* enum message_mark */
+	int32_t measured; /* octets that it really has, less those that are shown */
+	uint8_t marks;    /* enum message_mark */
 };
 
 struct maildrop {
@@ -46,6 +51,7 @@ struct maildrop {
 	size_t count;             /* without those marked deleted */
 	uint64_t octets;          /* their sum */
 	size_t marked;            /* those marked deleted */
+	bool newest_first;        /* set by a store before the seal: the highest uid is number 1 */
 };
 
 void maildrop_init(struct maildrop *);
@@ -78,6 +84,13 @@ static inline bool message_is_deleted(const struct message *msg)
 
 /* Marks a message that maildrop_get() gave as deleted. */
 void maildrop_delete(struct maildrop *, struct message *);
+
+/* The message came whole and has really `octets` octets (F-07). What is shown does not change (G-01);
+ * a store remembers it for the next session. */
+void maildrop_measure(struct maildrop *, struct message *, uint64_t octets);
+
+/* The message with that uid, NULL if there is none. For stores. */
+struct message *maildrop_find(const struct maildrop *, uint32_t uid);
 
 /* RSET: takes all deletion marks and all marks of retrieval back (C-15). */
 void maildrop_reset(struct maildrop *);

@@ -26,8 +26,27 @@ struct upstream;
 struct upstream_ops;
 
 enum upstream_tls { UPSTREAM_CLEAR, UPSTREAM_STARTTLS, UPSTREAM_TLS };
-enum delete_policy { DELETE_EXPUNGE, DELETE_NEVER };
-enum seen_policy { SEEN_NEVER, SEEN_ON_QUIT };
+/* What QUIT does with what DELE marked (D-12). DELETE_DEFAULT: expunge, or trash where expunging does
+ * not delete (D-14). DELETE_HIDE needs state. */
+enum delete_policy {
+	DELETE_DEFAULT,
+	DELETE_EXPUNGE,
+	DELETE_TRASH,   /* to the folder with the attribute \Trash */
+	DELETE_ARCHIVE, /* to conf.archive */
+	DELETE_FLAG,    /* \Deleted, no more */
+	DELETE_HIDE,    /* nothing upstream: no POP3 session shows it again */
+	DELETE_NEVER,
+};
+enum seen_policy { SEEN_NEVER, SEEN_ON_RETR, SEEN_ON_QUIT };                        /* C-19 */
+enum uidvalidity_policy { UIDVALIDITY_MATCH, UIDVALIDITY_NEW, UIDVALIDITY_REFUSE }; /* E-04 */
+enum poison_policy { POISON_PLACEHOLDER, POISON_HIDE, POISON_ERROR };               /* H-09 */
+
+struct state_store;
+struct health;
+struct imap_quirks;
+struct uidl_format;
+
+#define DELETE_AFTER_NEVER UINT64_MAX
 
 /* Which mailbox, after all expansions of the map. Strings are borrowed: they live as long as the
  * session's account. */
@@ -43,8 +62,27 @@ struct upstream_conf {
 	/* maildir */
 	const char *path; /* absolute */
 	/* both */
+	const char *name;          /* the canonical POP3 name: under it lies what `state` keeps */
+	struct state_store *state; /* NULL: nothing outlives the process */
+	struct health *health;     /* NULL: nobody is ever in trouble */
 	enum delete_policy delete_policy;
+	const char *archive; /* DELETE_ARCHIVE: the folder, UTF-8 as in the map */
+	bool may_create;     /* a missing target folder is created (D-13) */
 	enum seen_policy seen_policy;
+	enum poison_policy poison_policy;
+	enum uidvalidity_policy uidvalidity_policy;
+	/* Seconds after which a retrieved message is deleted as if by DELE, at the QUIT of a later
+	 * session; 0: at the QUIT of the one that retrieved it (D-16); DELETE_AFTER_NEVER. */
+	uint64_t delete_after_s;
+	uint32_t keep_newest; /* so many of the newest are hidden when deleted and removed only once
+				 they are no longer among them; 0: none */
+	uint32_t newest;      /* only so many of the newest are shown, behind an edge that never
+				 slides back; 0: all */
+	bool newest_first;    /* message 1 is the newest (order=newest) */
+	bool measure_sizes; /* sizes=exact: unknown ones are measured before the first LIST (F-07) */
+	bool is_shared;     /* lock=shared: several sessions at once (G-05) */
+	const struct uidl_format *uidl;   /* uidl=; NULL: stable (E-07) */
+	const struct imap_quirks *quirks; /* quirks=; NULL: chosen by what the server says */
 };
 
 /* Whom to log in as. Strings are owned; login_fini() wipes them (B-22). */
@@ -78,13 +116,27 @@ struct upstream_ops {
 	 * unchanged. ERR_MESSAGE: this one is gone, the rest is well. */
 	struct err (*fetch)(struct upstream *, const struct maildrop *, const struct message *,
 			    const struct part *, struct sink *) MUST_USE;
-	/* Remove exactly the marked messages, all or as many as could be; never one that another
-	 * client marked. OK only if each is really gone. Then, if the conf says SEEN_ON_QUIT, set
-	 * \Seen on the retrieved ones that stay; failing that is only logged (C-19). With nothing
-	 * to do nothing is sent (D-15). */
+	/* Remove exactly the marked messages, in the way of the delete policy, all or as many as
+	 * could be; never one that another client marked. OK only if each is really gone, or its
+	 * removal is written down so that it will be done and is not shown again (D-09). Then, if the
+	 * conf says SEEN_ON_QUIT, set \Seen on the retrieved ones that stay; failing that is only
+	 * logged (C-19). With nothing to do nothing is sent (D-15). */
 	struct err (*update)(struct upstream *, const struct maildrop *) MUST_USE;
-	/* Leaves and frees; NULL is not allowed. */
-	void (*close)(struct upstream *);
+	/* The client has taken the last octet of a message: for SEEN_ON_RETR. May be NULL. */
+	void (*retrieved)(struct upstream *, const struct message *);
+	/* The client dawdles: keeps the connection alive, if that costs no wait worth speaking of
+	 * (H-11). Failure is noted and not told. May be NULL. */
+	void (*nudge)(struct upstream *);
+	/* Keeps what the session has learned of the messages (measured sizes), leaves and frees.
+	 * `maildrop` is NULL if there never was a listing; the upstream may not be. It may wait,
+	 * also to learn what messages will be recognised by (E-04), until `is_wanted` (or NULL) says
+	 * that somebody else waits for the mailbox. */
+	void (*close)(struct upstream *, const struct maildrop *,
+		      bool (*is_wanted)(const void *arg), const void *arg);
+	/* For `popgate probe`: appends lines "key: value" about the server, the folder, and what
+	 * would be done under the policies of `as`, which need not be those it was opened with. May
+	 * wait; changes nothing. What does not fit, or cannot be learned, is left out. May be NULL. */
+	void (*describe)(struct upstream *, const struct upstream_conf *as, struct buf *out);
 };
 
 /* What every store's own struct begins with, valid from open() on. */

@@ -47,6 +47,8 @@ struct env_ops {
 	void (*sleep)(const struct env *, uint64_t ms);
 	/* Milliseconds from some fixed moment; never goes back. */
 	uint64_t (*now)(const struct env *);
+	/* Seconds since 1970, as far as the machine knows: what outlives the process is dated by it. */
+	uint64_t (*wall)(const struct env *);
 	/* Fills with octets fit for keys and nonces. */
 	void (*random)(const struct env *, void *into, size_t len);
 };

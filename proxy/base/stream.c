@@ -13,6 +13,7 @@ void stream_init(struct stream *stream, const struct stream_ops *ops, enum err_k
 	stream->ops = ops;
 	stream->kind = kind;
 	stream->is_aborted = false;
+	stream->describe = NULL;
 	buf_init(&stream->in, in_max);
 	buf_init(&stream->out, out_max);
 	stream->in.is_secret = stream->out.is_secret = true;

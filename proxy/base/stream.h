@@ -49,6 +49,9 @@ struct stream {
 	bool is_aborted;    /* by stream_abort(): nothing more is taken from `in` */
 	struct buf in;      /* read from below and not yet taken */
 	struct buf out;     /* put and not yet written below */
+	/* For `popgate probe`: appends lines "key: value" about the connection, those of the layer
+	 * below first; what does not fit is left out. NULL: nothing to tell. */
+	void (*describe)(const struct stream *, struct buf *);
 };
 
 /* What a driver does first in its own constructor. `in_max` bounds the longest line, `out_max` what
@@ -95,6 +98,12 @@ struct err stream_flush(struct stream *) MUST_USE;
 static inline void stream_limit(struct stream *stream, uint64_t wait_ms, uint64_t until_ms)
 {
 	stream->ops->limit(stream, wait_ms, until_ms);
+}
+
+static inline void stream_describe(const struct stream *stream, struct buf *out)
+{
+	if (stream && stream->describe)
+		stream->describe(stream, out);
 }
 
 static inline void stream_abort(struct stream *stream)

@@ -22,6 +22,26 @@ bool text_number(const char *digits, size_t len, uint64_t max, uint64_t *out)
 	return true;
 }
 
+bool text_duration(const char *text, size_t len, uint64_t max_s, uint64_t *seconds)
+{
+	static const struct {
+		char letter;
+		uint64_t seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+	uint64_t unit = 1, count;
+
+	for (size_t i = 0; len && i < sizeof units / sizeof *units; i++)
+		if (text[len - 1] == units[i].letter) {
+			unit = units[i].seconds;
+			len--;
+			break;
+		}
+	if (!text_number(text, len, max_s / unit, &count))
+		return false;
+	*seconds = count * unit;
+	return true;
+}
+
 static unsigned char lower(char c)
 {
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);

@@ -12,6 +12,10 @@
  * On false *out is not touched. */
 bool text_number(const char *digits, size_t len, uint64_t max, uint64_t *out);
 
+/* Reads a length of time: digits with s, m, h, d or w behind them, seconds if nothing is. False if it is
+ * none, or above `max_s`; *seconds is then not touched. */
+bool text_duration(const char *text, size_t len, uint64_t max_s, uint64_t *seconds);
+
 /* Case-blind (ASCII) equality of two strings; the second of two octet ranges. */
 bool text_same(const char *a, const char *b);
 bool text_same_n(const char *a, size_t a_len, const char *b, size_t b_len);

@@ -13,6 +13,20 @@
 #include "proxy/base/mem.h"
 #include "proxy/io/tcp_own.h"
 
+static void tcp_describe(const struct stream *stream, struct buf *out)
+{
+	const struct tcp *tcp = (const struct tcp *)stream;
+	char name[64] = "?";
+	bool is_six = tcp->peer.any.sa_family == AF_INET6;
+
+	if (is_six)
+		uv_ip6_name(&tcp->peer.in6, name, sizeof name);
+	else
+		uv_ip4_name(&tcp->peer.in, name, sizeof name);
+	(void)!buf_printf(out, "address: %s%s%s:%u\n", is_six ? "[" : "", name, is_six ? "]" : "",
+			  ntohs(is_six ? tcp->peer.in6.sin6_port : tcp->peer.in.sin_port));
+}
+
 struct err tcp_new(struct fibers *fibers, enum err_kind kind, size_t in_max, size_t out_max,
 		   struct tcp **out)
 {
@@ -20,6 +34,7 @@ struct err tcp_new(struct fibers *fibers, enum err_kind kind, size_t in_max, siz
 
 	*out = NULL;
 	stream_init(&tcp->stream, &tcp_ops, kind, in_max, out_max);
+	tcp->stream.describe = tcp_describe;
 	tcp->fibers = fibers;
 	int failed = uv_tcp_init(fibers->loop, &tcp->handle);
 	if (failed) {

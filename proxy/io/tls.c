@@ -281,6 +281,14 @@ static const struct stream_ops tls_ops = {
 	.close = tls_close,
 };
 
+static void tls_describe(const struct stream *stream, struct buf *out)
+{
+	const struct tls *tls = (const struct tls *)stream;
+
+	stream_describe(tls->lower, out);
+	tls_describe_session(tls->ssl, out);
+}
+
 static bool attach(struct tls *tls, SSL_CTX *context)
 {
 	tls->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
@@ -317,6 +325,7 @@ static struct err tls_new(struct stream *plain, SSL_CTX *context, struct tls **o
 	}
 	struct tls *tls = mem_alloc(sizeof *tls);
 	stream_init(&tls->stream, &tls_ops, plain->kind, plain->in.max, plain->out.max);
+	tls->stream.describe = tls_describe;
 	tls->lower = plain;
 	buf_init(&tls->cipher_in, RECORD);
 	buf_init(&tls->cipher_out, CIPHER_OUT);

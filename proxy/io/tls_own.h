@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 
+#include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/io/tlsconf.h"
 
@@ -16,5 +17,8 @@ SSL_CTX *tls_server_context(struct tls_server_conf *);
  * file cannot be read or holds no certificate. */
 struct err tls_client_context(struct tls_client_conf *, const char *ca_file,
 			      SSL_CTX **out) MUST_USE;
+
+/* tls_describe.c. Lines "key: value": version, cipher, the peer's certificate. */
+void tls_describe_session(const SSL *, struct buf *out);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <openssl/rand.h>
 
@@ -52,6 +53,14 @@ static uint64_t world_now(const struct env *env)
 	return uv_hrtime() / 1000000;
 }
 
+static uint64_t world_wall(const struct env *env)
+{
+	time_t now = time(NULL);
+
+	(void)env;
+	return now > 0 ? (uint64_t)now : 0;
+}
+
 static void world_random(const struct env *env, void *into, size_t len)
 {
 	(void)env;
@@ -67,6 +76,7 @@ static const struct env_ops world_ops = {
 	.offload = world_offload,
 	.sleep = world_sleep,
 	.now = world_now,
+	.wall = world_wall,
 	.random = world_random,
 };
 

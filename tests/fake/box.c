@@ -46,7 +46,8 @@ int box_set_up(void **state)
 		assert_int_equal(mkdir(dir, 0700), 0);
 	}
 	fake_world_init(&box->world);
-	box->conf = (struct upstream_conf){.ops = &maildir_ops, .path = box->path};
+	box->conf = (struct upstream_conf){
+		.ops = &maildir_ops, .path = box->path, .delete_after_s = DELETE_AFTER_NEVER};
 	maildrop_init(&box->drop);
 	*state = box;
 	return 0;
@@ -151,6 +152,6 @@ struct err box_delete(struct box *box, uint64_t number)
 
 void box_close(struct box *box)
 {
-	box->up->ops->close(box->up);
+	box->up->ops->close(box->up, NULL, NULL, NULL);
 	box->up = NULL;
 }

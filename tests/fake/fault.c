@@ -48,7 +48,7 @@ static struct err fault_open(const struct env *env, const struct log *log,
 	inner_conf.ops = fault->inner;
 	TRY(fault->inner->open(env, log, &inner_conf, login, why, &inner));
 	if (due) {
-		fault->inner->close(inner);
+		fault->inner->close(inner, NULL, NULL, NULL);
 		return fail(fault);
 	}
 	struct fault_upstream *self = mem_alloc(sizeof *self);
@@ -114,19 +114,43 @@ static struct err fault_update(struct upstream *up, const struct maildrop *drop)
 	return due ? fail(self->fault) : OK;
 }
 
-static void fault_close(struct upstream *up)
+static void fault_close(struct upstream *up, const struct maildrop *drop,
+			bool (*is_wanted)(const void *arg), const void *arg)
 {
 	struct fault_upstream *self = (struct fault_upstream *)up;
 
 	self->fault->closes++;
-	self->fault->inner->close(self->inner);
+	self->fault->inner->close(self->inner, drop, is_wanted, arg);
 	free(self);
+}
+
+static void fault_retrieved(struct upstream *up, const struct message *msg)
+{
+	struct fault_upstream *self = (struct fault_upstream *)up;
+
+	if (self->fault->inner->retrieved)
+		self->fault->inner->retrieved(self->inner, msg);
+}
+
+static void fault_nudge(struct upstream *up)
+{
+	struct fault_upstream *self = (struct fault_upstream *)up;
+
+	if (self->fault->inner->nudge)
+		self->fault->inner->nudge(self->inner);
 }
 
 void fault_init(struct fault *fault, const struct upstream_ops *inner)
 {
 	*fault = (struct fault){
-		.ops = {"fault", fault_open, fault_list, fault_fetch, fault_update, fault_close},
+		.ops = {.name = "fault",
+			.open = fault_open,
+			.list = fault_list,
+			.fetch = fault_fetch,
+			.update = fault_update,
+			.retrieved = fault_retrieved,
+			.nudge = fault_nudge,
+			.close = fault_close},
 		.inner = inner,
 		.kind = ERR_UPSTREAM,
 	};

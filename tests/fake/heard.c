@@ -2,7 +2,7 @@
 /* heard.c - a doorman over a canned stream, without libetpan behind it. */
 #include "tests/fake/heard.h"
 
-#include <stdio.h>
+#include <stdarg.h>
 
 #include <libetpan/mailstream_low.h>
 
@@ -15,6 +15,7 @@ void heard_init(struct heard *heard, const void *in, size_t len, const struct lo
 	heard->wire = imap_wire_new(&heard->canned.stream, log);
 	imap_wire_expect_tag(heard->wire, "1");
 	imap_wire_expect_items(heard->wire, heard_item, heard);
+	imap_wire_expect_found(heard->wire, heard_found, heard);
 }
 
 bool heard_fini(struct heard *heard)
@@ -37,19 +38,55 @@ void heard_body(void *arg, const struct wire_body *body)
 		imap_wire_kill(heard->wire);
 }
 
+static void tell(struct heard *heard, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	heard->has_lost |= !buf_vprintf(&heard->items, format, ap);
+	va_end(ap);
+}
+
+static void tell_header(struct heard *heard, const struct wire_item *item)
+{
+	tell(heard, " header \"");
+	for (const char *at = item->header; at < item->header + item->header_len; at++)
+		if (*at >= ' ' && *at < 127 && *at != '%')
+			tell(heard, "%c", *at);
+		else
+			tell(heard, "%%%02X", (unsigned char)*at);
+	tell(heard, "\"");
+}
+
 void heard_item(void *arg, const struct wire_item *item)
 {
 	struct heard *heard = arg;
-	char uid[20] = "", size[20] = "";
 
+	tell(heard, "%u", item->number);
 	if (item->has_uid)
-		snprintf(uid, sizeof uid, " uid %u", item->uid);
+		tell(heard, " uid %u", item->uid);
 	if (item->has_octets)
-		snprintf(size, sizeof size, " size %u", item->octets);
-	heard->has_lost |=
-		!buf_printf(&heard->items, "%u%s%s%s%s%s%s;", item->number, uid, size,
-			    item->has_flags ? " flags" : "", item->is_deleted ? " deleted" : "",
-			    item->has_body ? " body" : "", item->is_nil ? " nil" : "");
+		tell(heard, " size %llu", (unsigned long long)item->octets);
+	tell(heard, "%s%s%s%s%s", item->has_flags ? " flags" : "",
+	     item->is_deleted ? " deleted" : "", item->is_seen ? " seen" : "",
+	     item->has_body ? " body" : "", item->is_nil ? " nil" : "");
+	if (item->email_id[0])
+		tell(heard, " email %s", item->email_id);
+	if (item->gm_msgid[0])
+		tell(heard, " gm %s", item->gm_msgid);
+	if (item->header)
+		tell_header(heard, item);
+	tell(heard, ";");
+}
+
+void heard_found(void *arg, uint32_t low, uint32_t high)
+{
+	struct heard *heard = arg;
+
+	if (low == high)
+		tell(heard, "found %u;", low);
+	else
+		tell(heard, "found %u-%u;", low, high);
 }
 
 ssize_t heard_once(struct heard *heard, size_t max)

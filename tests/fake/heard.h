@@ -15,14 +15,15 @@ struct heard {
 	struct canned canned;
 	struct imap_wire *wire;
 	struct buf octets; /* told so far; 512 MiB at most */
-	struct buf items;  /* what heard_item() was told, see heard_items(); 64 KiB at most */
+	struct buf items;  /* what heard_item() and heard_found() were told; 64 KiB at most */
 	bool has_lost;     /* it was told more than that */
 	unsigned bodies;   /* announced by heard_body() */
 	struct wire_body body;
 	bool kills; /* heard_body() kills the wire */
 };
 
-/* Tag 1 is expected, and items are by heard_item(). `in` is borrowed. */
+/* Tag 1 is expected; items and numbers found are, by heard_item() and heard_found(). `in` is
+ * borrowed. */
 void heard_init(struct heard *, const void *in, size_t len, const struct log *);
 
 /* Closes and frees; returns whether the stream had been closed. */
@@ -31,11 +32,12 @@ bool heard_fini(struct heard *);
 /* For imap_wire_expect_body(). */
 void heard_body(void *heard, const struct wire_body *);
 
-/* For imap_wire_expect_items(). */
+/* For imap_wire_expect_items(), imap_wire_expect_found(). */
 void heard_item(void *heard, const struct wire_item *);
+void heard_found(void *heard, uint32_t low, uint32_t high);
 
-/* The items told so far as a string, borrowed: "1 uid 7 size 12 flags deleted body nil;" for each,
- * without what it did not tell. */
+/* What they told so far as a string, borrowed: "1 uid 7 size 12 flags deleted seen body nil email
+ * M1 gm 5 header "%41";" for each item, without what it did not tell; "found 1;found 3-5;". */
 const char *heard_items(struct heard *);
 
 /* Reads at most `max` octets once, at most 65536. Returns how many; -1: the wire is dead. */

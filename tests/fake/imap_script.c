@@ -10,7 +10,11 @@
 
 #include "proxy/base/mem.h"
 
-enum { MOST = 64 << 20 }; /* octets a script may say, and be told */
+enum {
+	MOST = 64 << 20, /* octets a script may say, and be told */
+	TAGS = sizeof((struct imap_script *)NULL)->tags /
+	       sizeof *((struct imap_script *)NULL)->tags,
+};
 
 struct script_stream {
 	struct stream stream; /* first */
@@ -112,10 +116,12 @@ static void say(struct imap_script *script, struct line line)
 	const char *tag = NULL;
 
 	if (len && *text == '$') {
-		bool is_older = len > 1 && text[1] == '<';
-		tag = script->tags[is_older];
-		text += 1 + is_older;
-		len -= 1u + is_older;
+		size_t age = 0;
+		while (age + 1 < len && age < TAGS - 1 && text[age + 1] == '<')
+			age++;
+		tag = script->tags[age];
+		text += 1 + age;
+		len -= 1 + age;
 		put(&script->pending, tag, strlen(tag));
 	}
 	imap_script_unescape(&script->pending, text, len);
@@ -140,7 +146,7 @@ static bool hear(struct imap_script *script, struct line step)
 		size_t tag_len = 0;
 		while (tag_len < got.len && got.at[tag_len] != ' ')
 			tag_len++;
-		memcpy(script->tags[1], script->tags[0], sizeof script->tags[1]);
+		memmove(script->tags[1], script->tags[0], (TAGS - 1) * sizeof script->tags[0]);
 		snprintf(script->tags[0], sizeof script->tags[0], "%.*s", (int)tag_len, got.at);
 		got.at += tag_len + 1;
 		got.len -= tag_len < got.len ? tag_len + 1 : got.len;

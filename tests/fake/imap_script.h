@@ -20,7 +20,7 @@
  *	@list n         the listing of n messages: UIDs 1 to n, 100 octets each
  *
  * "$" at the begin of what the server says is the tag of the client's newest command, "$<" of the
- * one before. Text knows the escapes \r \n \0 \\ and \xHH. Empty lines and lines that begin with
+ * one before, "$<<" of the one before that, up to seven. Text knows the escapes \r \n \0 \\ and \xHH. Empty lines and lines that begin with
  * "#" are skipped. A line that begins with ">" or "?" belongs to the test: the server stops there
  * until imap_script_note() has taken it.
  *
@@ -46,7 +46,7 @@ struct imap_script {
 	struct buf pending; /* said and not yet read */
 	struct buf heard;   /* told to us in this connection and not yet compared */
 	struct buf sent;    /* all that we were ever told */
-	char tags[2][24];   /* of the newest command, and of the one before */
+	char tags[8][24];   /* of the newest command, the one before, ... */
 	struct buf limits;  /* "wait:until ", milliseconds from now, each time they changed */
 	uint64_t wait_ms, until_ms;   /* the newest */
 	struct script_stream *stream; /* the connection that lives, or NULL */

@@ -143,17 +143,46 @@ static struct err memory_update(struct upstream *up, const struct maildrop *drop
 	return memory->update_err;
 }
 
-static void memory_close(struct upstream *up)
+static void memory_close(struct upstream *up, const struct maildrop *drop,
+			 bool (*is_wanted)(const void *arg), const void *arg)
 {
-	memory_of(up)->closes++;
+	struct memory *memory = memory_of(up);
+
+	memory->closes++;
+	memory->was_wanted = is_wanted && is_wanted(arg);
+	for (size_t i = 0; drop && i < drop->total; i++) {
+		const struct message *msg = &drop->messages[i];
+		struct memory_message *own = find(memory, msg->uid);
+		if (own && msg->marks & MARK_MEASURED)
+			own->measured = msg->octets + (uint64_t)(int64_t)msg->measured;
+	}
 	free(up);
+}
+
+static void memory_retrieved(struct upstream *up, const struct message *msg)
+{
+	struct memory_message *own = find(memory_of(up), msg->uid);
+
+	if (own)
+		own->is_seen = true;
+}
+
+static void memory_nudge(struct upstream *up)
+{
+	memory_of(up)->nudges++;
 }
 
 void memory_init(struct memory *memory, struct memory_message *messages, size_t count)
 {
 	*memory = (struct memory){
-		.ops = {"memory", memory_open, memory_list, memory_fetch, memory_update,
-			memory_close},
+		.ops = {.name = "memory",
+			.open = memory_open,
+			.list = memory_list,
+			.fetch = memory_fetch,
+			.update = memory_update,
+			.retrieved = memory_retrieved,
+			.nudge = memory_nudge,
+			.close = memory_close},
 		.messages = messages,
 		.count = count,
 		.identity = "memory",
@@ -194,6 +223,7 @@ static struct err fake_prove(struct accounts *accounts, const struct env *env,
 	}
 	struct fake_account *given = mem_alloc(sizeof *given);
 	given->owner = fake;
+	given->account.name = text_dup(user->name);
 	given->account.upstream = fake->conf;
 	given->account.is_proved = user->is_local;
 	given->account.login = (struct login){
@@ -212,6 +242,7 @@ static void fake_free(struct account *account)
 		return;
 	((struct fake_account *)account)->owner->freed++;
 	login_fini(&account->login);
+	free(account->name);
 	free(account);
 }
 
@@ -227,6 +258,7 @@ void fake_accounts_init(struct fake_accounts *fake, const struct fake_user *user
 		.conf = {.ops = store,
 			 .folder = "INBOX",
 			 .delete_policy = DELETE_EXPUNGE,
-			 .seen_policy = SEEN_ON_QUIT},
+			 .seen_policy = SEEN_ON_QUIT,
+			 .delete_after_s = DELETE_AFTER_NEVER},
 	};
 }

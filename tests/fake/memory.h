@@ -29,6 +29,7 @@ struct memory_message {
 	enum err_kind refuse; /* fetching it fails so; ERR_MESSAGE: it is gone */
 	/* what the session did */
 	bool is_removed, is_seen;
+	uint64_t measured; /* octets, as close() was told; 0: it was not */
 };
 
 struct memory {
@@ -46,7 +47,9 @@ struct memory {
 	/* what happened */
 	char user[256]; /* of the last open() */
 	unsigned opens, lists, fetches, updates,
-		closes; /* calls; opens only those that went well */
+		closes, /* calls; opens only those that went well */
+		nudges;
+	bool was_wanted; /* what close() was told */
 	size_t puts;
 };
 

@@ -48,9 +48,26 @@ static void on_item(void *arg, const struct wire_item *item)
 {
 	struct talk *talk = arg;
 
-	if (talk->messages < TALK_MESSAGES)
+	if (talk->messages < TALK_MESSAGES) {
 		talk->message[talk->messages] = *item;
+		talk->message[talk->messages].header = NULL; /* borrowed for this call */
+	}
 	talk->messages++;
+	for (size_t i = 0; item->header && i < item->header_len; i++)
+		talk->header_sum += (unsigned char)item->header[i];
+	talk->has_lied |= item->header_len > WIRE_LITERAL || (!item->header && item->header_len) ||
+			  (!item->number && !item->has_uid) || (item->has_uid && !item->uid) ||
+			  (item->has_octets && !item->octets) ||
+			  strlen(item->email_id) >= sizeof item->email_id ||
+			  strlen(item->gm_msgid) >= sizeof item->gm_msgid;
+}
+
+static void on_found(void *arg, uint32_t low, uint32_t high)
+{
+	struct talk *talk = arg;
+
+	talk->found++;
+	talk->has_lied |= !low || low > high;
 }
 
 static void expect(struct session *session)
@@ -97,13 +114,9 @@ static int do_capability(struct session *session)
 
 static int do_select(struct session *session)
 {
+	imap_wire_forget_folder(session->wire);
 	int r = mailimap_select(session->im, "INBOX");
-	struct mailimap_selection_info *info = session->im->imap_selection_info;
-
-	if (info) {
-		session->talk->uidvalidity = info->sel_uidvalidity;
-		session->talk->uidnext = info->sel_uidnext;
-	}
+	session->talk->selected = *imap_wire_folder(session->wire);
 	return r;
 }
 
@@ -151,12 +164,13 @@ static int do_search(struct session *session)
 {
 	struct mailimap_search_key *key = mailimap_search_key_new_all();
 	clist *list = NULL;
+	imap_wire_expect_found(session->wire, on_found, session->talk);
 	int r = mailimap_uid_search(session->im, NULL, key, &list);
 
-	if (r == MAILIMAP_NO_ERROR && list) {
-		session->talk->found = (unsigned)clist_count(list);
+	session->talk->has_found = imap_wire_has_found(session->wire);
+	imap_wire_expect_found(session->wire, NULL, NULL);
+	if (r == MAILIMAP_NO_ERROR && list)
 		mailimap_search_result_free(list);
-	}
 	mailimap_search_key_free(key);
 	return r;
 }
@@ -211,6 +225,9 @@ static bool goes_on(const struct session *session, enum talk_step step, int r)
 static void note_end(struct talk *talk, const struct imap_wire *wire)
 {
 	talk->err = imap_wire_error(wire);
+	talk->words = strlen(imap_wire_id(wire)) + strlen(imap_wire_greeting(wire)) +
+		      strlen(imap_wire_capabilities(wire)) + strlen(imap_wire_enabled(wire));
+	talk->has_lied |= talk->words > 16384;
 	talk->status = *imap_wire_status(wire);
 	talk->bye = *imap_wire_bye(wire);
 	memcpy(talk->alert, imap_wire_alert(wire), sizeof talk->alert);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* talk.h - a whole IMAP session as the driver leads it, through the doorman and libetpan, over any stream.
- * For tests and fuzz targets of the doorman: it stops at the first call that fails. */
+/* talk.h - a whole IMAP session as the driver leads it, through the doorman and libetpan, over
+ * any stream. For tests and fuzz targets of the doorman: it stops at the first call that fails. */
 #ifndef POPGATE_TALK_H
 #define POPGATE_TALK_H
 
@@ -31,17 +31,21 @@ enum talk_step {
 struct talk {
 	int results[TALK_STEPS]; /* what libetpan said; -1: not tried */
 	unsigned done;           /* steps that went well */
-	uint32_t uidvalidity, uidnext;
-	unsigned capabilities; /* number of them */
-	unsigned messages;     /* FETCH replies in all */
+	unsigned capabilities;   /* number of them */
+	unsigned messages;       /* FETCH replies in all */
 	struct wire_item message[TALK_MESSAGES];
-	unsigned folders, found;
-	char folder[64];       /* the last one's name */
-	size_t body_octets;    /* given to the body handler */
-	char body[TALK_BODY];  /* the first of them */
-	unsigned body_calls;   /* of the handler */
-	unsigned bodies;       /* announced by on_body */
-	struct wire_body last; /* the newest of these */
+	unsigned folders, found;     /* ranges told by SEARCH or ESEARCH */
+	bool has_found;              /* as the wire had it then */
+	bool has_lied;               /* the doorman told what its contract excludes */
+	uint64_t header_sum;         /* of all octets of headers */
+	size_t words;                /* octets of all that is kept of the server's names */
+	struct wire_folder selected; /* as the wire had it after SELECT */
+	char folder[64];             /* the last one's name */
+	uint64_t body_octets;        /* given to the body handler */
+	char body[TALK_BODY];        /* the first of them */
+	unsigned body_calls;         /* of the handler */
+	unsigned bodies;             /* announced by on_body */
+	struct wire_body last;       /* the newest of these */
 	/* As the wire had them at the end, before it was killed. */
 	struct err err;
 	struct wire_status status, bye;

@@ -70,6 +70,11 @@ static uint64_t fake_now(const struct env *env)
 	return world_of(env)->now_ms;
 }
 
+static uint64_t fake_wall(const struct env *env)
+{
+	return world_of(env)->wall_s + world_of(env)->now_ms / 1000;
+}
+
 static void fake_random(const struct env *env, void *into, size_t len)
 {
 	struct fake_world *world = world_of(env);
@@ -82,10 +87,12 @@ static void fake_random(const struct env *env, void *into, size_t len)
 }
 
 static const struct env_ops fake_ops = {
-	fake_dial, fake_secure, fake_serve_tls, fake_offload, fake_sleep, fake_now, fake_random,
+	fake_dial,  fake_secure, fake_serve_tls, fake_offload,
+	fake_sleep, fake_now,    fake_wall,      fake_random,
 };
 
 void fake_world_init(struct fake_world *world)
 {
-	*world = (struct fake_world){.env = {&fake_ops}, .now_ms = 1000000, .seed = 1};
+	*world = (struct fake_world){
+		.env = {&fake_ops}, .now_ms = 1000000, .wall_s = 1700000000, .seed = 1};
 }

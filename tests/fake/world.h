@@ -9,6 +9,7 @@
 struct fake_world {
 	struct env env;              /* first: hand out &world.env */
 	uint64_t now_ms;             /* sleep() moves it on */
+	uint64_t wall_s;             /* wall(), when now_ms is 0 */
 	uint64_t slept_ms;           /* all sleeps together */
 	void (*on_sleep)(void *arg); /* called in each sleep, may be NULL */
 	/* Answers a dial; NULL: every dial fails with ERR_UPSTREAM ECONNREFUSED. */

@@ -3,8 +3,9 @@
  *
  * The first octet says how the rest arrives: its low four bits are the longest read (0: all at once),
  * the others the longest body that is asked for. What follows is what the server says, all
- * beforehand. Besides crashes and leaks it looks for libetpan and the doorman disagreeing: when the
- * wire lives, no reply may have been unreadable for libetpan.
+ * beforehand. Items, headers, numbers found and facts of the folder are all asked for. Besides crashes
+ * and leaks it looks for libetpan and the doorman disagreeing: when the wire lives, no reply may have
+ * been unreadable for libetpan; and for words of the doorman that its contract excludes.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t len)
 				"step %d: libetpan could not read what the doorman let in\n", i);
 			abort();
 		}
-	if (!canned.is_closed)
+	if (!canned.is_closed || talk->has_lied)
 		abort();
 	canned_fini(&canned);
 	free(talk);

@@ -125,9 +125,9 @@ void stage_init(struct stage *stage, const struct script *script, enum script_wa
 	set_stops(stage);
 	init_store(stage);
 	stage->locks = lock_table_new();
-	if (script->is_locked &&
-	    lock_take(stage->locks, &stage->world.env, stage->store.identity, 0, 0, &stage->held)
-		    .kind)
+	if (script->is_locked && lock_take(stage->locks, &stage->world.env, stage->store.identity,
+					   &(struct lock_holder){.name = "joe"}, 0, 0, &stage->held)
+					 .kind)
 		wrong(stage, "@locked: it cannot be locked");
 	session_conf_init(&stage->conf);
 	if (script->has_certificate)
@@ -202,7 +202,9 @@ bool stage_check(struct stage *stage)
 	if (stage->accounts.given != stage->accounts.freed)
 		wrong(stage, "%u accounts were given and %u freed", stage->accounts.given,
 		      stage->accounts.freed);
-	if (lock_take(stage->locks, &stage->world.env, stage->store.identity, 0, 0, &lock).kind)
+	if (lock_take(stage->locks, &stage->world.env, stage->store.identity,
+		      &(struct lock_holder){.name = "joe"}, 0, 0, &lock)
+		    .kind)
 		wrong(stage, "the maildrop is still locked");
 	lock_release(lock);
 	return !*stage->wrong;

@@ -176,7 +176,7 @@ static void test_values(void **state)
 	} cases[] = {
 		{"idle = 600", true},         {"idle = 599", false},
 		{"idle = 10h", true},         {"idle = 25h", false},
-		{"idle = 1d", false},         {"idle = -600", false},
+		{"idle = 1d", true},          {"idle = -600", false},
 		{"idle = s", false},          {"idle = 99999999999999999999", false},
 		{"stall = 59s", false},       {"stall = 1m", true},
 		{"authorization = 9", false}, {"failure_delay = 16", false},

@@ -18,6 +18,8 @@
 #include "tests/fake/canned.h"
 #include "tests/fake/imap_script.h"
 #include "tests/fake/memory.h"
+#include "tests/fake/state_memory.h"
+#include "upstream/ledger.h"
 
 enum {
 	SMALL = 2000,             /* octets: held until whole (F-13) */
@@ -26,7 +28,8 @@ enum {
 	BEHIND = 40,              /* more than it says behind */
 };
 
-static const char dialogue[] = "@login\n@select 1\n@list 1\n"
+static const char dialogue[] = "@login\n@select 1\nC: UID FETCH 2:* ...\nS: $ OK\n"
+			       "C: UID SEARCH DELETED\nS: * SEARCH\nS: $ OK\n"
 			       "C: UID FETCH 1 (UID BODY.PEEK[])\n@from\n"
 			       "S= * 1 FETCH (UID 1 BODY[] \nL* %u\nS: )\nS: $ OK done\n"
 			       "@dial\n@refuse\n@dial\n@refuse\n@dial\n@refuse\n";
@@ -37,6 +40,7 @@ struct outcome {
 	bool is_silent;  /* no end at all */
 	size_t body;     /* octets of the reply behind its first line, the dot's line included */
 	unsigned deletions;
+	uint64_t exact; /* what is remembered of the message's size */
 };
 
 static struct outcome look_at(const char *heard, size_t len)
@@ -64,6 +68,43 @@ static struct outcome look_at(const char *heard, size_t len)
 	return outcome;
 }
 
+/* The mailbox was listed before, and its message can be recognised. */
+static void remember(struct state_memory *state, const struct env *env)
+{
+	char place[IDENTITY_PLACE + 1];
+	struct ledger old, ledger;
+	bool is_stale = true;
+
+	ledger_init(&old, "joe");
+	ledger_init(&ledger, "joe");
+	identity_place(place, "imap.example.com", 143, "joe", "INBOX");
+	ledger_begin_epoch(&ledger, &old, place, 9);
+	ledger.head.source = LEDGER_HEADER;
+	ledger.head.is_whole = true;
+	ledger.head.exists = 1;
+	struct ledger_row *row = ledger_row(&ledger, 1);
+	row->octets = 100;
+	assert_true(ledger_set_id(&ledger, row, "known"));
+	assert_int_equal(ledger_save(&ledger, &state->store, env, &is_stale).kind, ERR_NONE);
+	assert_false(is_stale);
+	ledger_fini(&ledger);
+	ledger_fini(&old);
+}
+
+/* What a later session would find out about the size. */
+static uint64_t remembered(struct state_memory *state, const struct env *env)
+{
+	struct ledger ledger;
+
+	ledger_init(&ledger, "joe");
+	struct err err = ledger_load(&ledger, &state->store, env);
+	assert_int_equal(err.kind, ERR_NONE);
+	const struct ledger_row *row = ledger_find(&ledger, 1);
+	uint64_t exact = row ? row->exact : 0;
+	ledger_fini(&ledger);
+	return exact;
+}
+
 static struct outcome run(unsigned octets, size_t cut)
 {
 	static const struct fake_user users[] = {{.name = "joe"}};
@@ -73,6 +114,7 @@ static struct outcome run(unsigned octets, size_t cut)
 	struct session_conf conf;
 	struct canned client;
 	struct session session = {0};
+	struct state_memory state;
 	char text[1000];
 
 	snprintf(text, sizeof text, dialogue, octets);
@@ -86,6 +128,10 @@ static struct outcome run(unsigned octets, size_t cut)
 	accounts.conf.port = 143;
 	accounts.conf.folder = "INBOX";
 	accounts.conf.seen_policy = SEEN_NEVER;
+	accounts.conf.name = "joe";
+	accounts.conf.state = &state.store;
+	state_memory_init(&state);
+	remember(&state, &script.world.env);
 	session.env = &script.world.env;
 	session.conf = &conf;
 	session.accounts = &accounts.accounts;
@@ -96,6 +142,8 @@ static struct outcome run(unsigned octets, size_t cut)
 	struct outcome outcome = look_at(canned_output(&client), buf_len(&client.output));
 	if (outcome.is_refused) /* the session went on to NOOP and QUIT */
 		assert_non_null(strstr(canned_output(&client), "+OK\r\n+OK bye\r\n"));
+	outcome.exact = remembered(&state, &script.world.env);
+	state_memory_fini(&state);
 	lock_table_free(session.locks);
 	canned_fini(&client);
 	imap_script_fini(&script);
@@ -108,6 +156,14 @@ static bool is_body_whole(size_t body, unsigned octets)
 	return body == octets + 3u || body == octets + 5u;
 }
 
+/* A size is remembered of what came whole, and of nothing else (F-07). */
+static bool is_size_true(const struct outcome *outcome, unsigned octets)
+{
+	if (outcome->is_whole)
+		return outcome->exact == octets || outcome->exact == octets + 2u;
+	return !outcome->exact;
+}
+
 static void test_small_is_whole_or_refused(void **state)
 {
 	unsigned wholes = 0, refusals = 0;
@@ -116,6 +172,7 @@ static void test_small_is_whole_or_refused(void **state)
 	for (size_t cut = 0; cut < SMALL + BEFORE + BEHIND; cut++) {
 		struct outcome outcome = run(SMALL, cut);
 		assert_false(outcome.is_silent);
+		assert_true(is_size_true(&outcome, SMALL));
 		wholes += outcome.is_whole;
 		refusals += outcome.is_refused;
 		if (outcome.is_whole)
@@ -136,6 +193,7 @@ static void test_large_is_whole_or_silent(void **state)
 		if (cut >= 200 && cut < LARGE - 200 && cut + 4999 > LARGE - 200)
 			cut = LARGE - 200;
 		struct outcome outcome = run(LARGE, cut);
+		assert_true(is_size_true(&outcome, LARGE));
 		wholes += outcome.is_whole;
 		silences += outcome.is_silent;
 		if (outcome.is_whole)

@@ -40,9 +40,9 @@ static const struct line lines[] = {
 	LINE("1 NO [ALERT]\r\n", "1 NO .\r\n", NULL),
 	LINE("1 NO [PARSE]\r\n", "1 NO .\r\n", NULL),
 	LINE("1 BAD [BADCHARSET (\"x\")] y\r\n", "1 BAD .\r\n", NULL),
-	LINE("1 OK [READ-WRITE] x\r\n", "1 OK [READ-WRITE] .\r\n", NULL),
-	LINE("1 OK [read-only]\r\n", "1 OK [READ-ONLY] .\r\n", NULL),
-	LINE("1 NO [TRYCREATE] x\r\n", "1 NO [TRYCREATE] .\r\n", NULL),
+	LINE("1 OK [READ-WRITE] x\r\n", "1 OK .\r\n", NULL),
+	LINE("1 OK [read-only]\r\n", "1 OK .\r\n", NULL),
+	LINE("1 NO [TRYCREATE] x\r\n", "1 NO .\r\n", NULL),
 	LINE("1 OK [COPYUID 14  ] x\r\n", "1 OK .\r\n", NULL),
 	LINE("1 OK Success [THROTTLED]\r\n", "1 OK .\r\n", NULL),
 	LINE("1 OK [unclosed\r\n", "1 OK .\r\n", NULL),
@@ -56,18 +56,18 @@ static const struct line lines[] = {
 	LINE("* OK still here\r\n", "", NULL),
 	LINE("* NO [ALERT]\r\n", "", NULL),
 	LINE("* BYE bye\r\n", "", "the mail server said goodbye"),
-	LINE("* OK [UIDVALIDITY 1] x\r\n", "* OK [UIDVALIDITY 1] .\r\n", NULL),
-	LINE("* OK [uidnext 4294967295]\r\n", "* OK [UIDNEXT 4294967295] .\r\n", NULL),
+	LINE("* OK [UIDVALIDITY 1] x\r\n", "", NULL),
+	LINE("* OK [uidnext 4294967295]\r\n", "", NULL),
 	LINE("* OK [UIDVALIDITY 0] x\r\n", "", NULL),
 	LINE("* OK [UIDVALIDITY 4294967296] x\r\n", "", NULL),
 	LINE("* OK [UNSEEN x] x\r\n", "", NULL),
-	LINE("* OK [PERMANENTFLAGS (\\Seen \\* \\Deleted $Junk [Foo] x{2})] x\r\n",
-	     "* OK [PERMANENTFLAGS (\\Seen \\* \\Deleted)] .\r\n", NULL),
-	LINE("* OK [PERMANENTFLAGS (%)] x\r\n", "* OK [PERMANENTFLAGS ()] .\r\n", NULL),
+	LINE("* OK [PERMANENTFLAGS (\\Seen \\* \\Deleted $Junk [Foo] x{2})] x\r\n", "", NULL),
+	LINE("* OK [PERMANENTFLAGS (%)] x\r\n", "", NULL),
 	LINE("* OK [PERMANENTFLAGS (x] y\r\n", "", NULL),
-	LINE("* OK [PERMANENTFLAGS ()] y\r\n", "* OK [PERMANENTFLAGS ()] .\r\n", NULL),
+	LINE("* OK [PERMANENTFLAGS ()] y\r\n", "", NULL),
 	LINE("* OK [PERMANENTFLAGS] y\r\n", "", NULL),
-	LINE("* [CAPABILITY IMAP4rev1] x\r\n", "", NULL),
+	LINE("* [CAPABILITY IMAP4rev1] x\r\n", "* OK [CAPABILITY IMAP4rev1] .\r\n", NULL),
+	LINE("* [COPYUID 14  ]\r\n* []\r\n* [\r\n", "", NULL),
 	LINE("2 OK done\r\n", "", "to no command"),
 	LINE("1x OK done\r\n", "", "to no command"),
 	LINE("1 OK done\r\n1 OK again\r\n", "1 OK .\r\n", "to no command"),
@@ -90,7 +90,7 @@ static const struct line lines[] = {
 	ITEM("*  3  FETCH (UID 1)\r\n", "3 uid 1;"),
 	LINE("* 4294967296 EXISTS\r\n", "", "32 bits"),
 	LINE("* 3 RECENT\r\n* 2 EXPUNGE\r\n* VANISHED 1:3\r\n", "", NULL),
-	LINE("* FLAGS (\\Seen (x))\r\n* ESEARCH (TAG \"1\") ALL 1:3\r\n* ENABLED X\r\n", "", NULL),
+	LINE("* FLAGS (\\Seen (x))\r\n* ENABLED X\r\n", "", NULL),
 	LINE("* NAMESPACE ((\"\" \"\")) NIL NIL\r\n* STATUS INBOX ()\r\n* 5 FOO\r\n", "", NULL),
 	ITEM("* FOO {3}\r\na\nb (\"{4}\r\n\r\n\r\n) x\r\n* 1 FETCH (UID 1)\r\n", "1 uid 1;"),
 	LINE("* FOO ~{3+}\r\na\0b x\r\n", "", NULL),
@@ -99,15 +99,31 @@ static const struct line lines[] = {
 	ITEM("* FOO \"{10}\"\r\n* 1 FETCH (UID 1)\r\n", "1 uid 1;"),
 	LINE("* CAPABILITY\r\n* CAPABILITY (\r\n", "", NULL),
 	LINE("* CAPABILITY IMAP4rev1  X-Y=1 \r\n", "* CAPABILITY IMAP4rev1 X-Y=1\r\n", NULL),
-	LINE("* SEARCH\r\n* SEARCH 1 22 (MODSEQ 5)\r\n", "* SEARCH\r\n* SEARCH 1 22\r\n", NULL),
+	BODY("* SEARCH\r\n* SEARCH 1 22 (MODSEQ 5)\r\n", "", "found 1;found 22;", NULL),
 	LINE("* SEARCH 1 x\r\n", "", "holds no number"),
 	LINE("* SEARCH 0\r\n", "", "holds no number"),
+	ITEM("* ESEARCH (TAG \"1\") UID ALL 1:5,7\r\n", "found 1-5;found 7;"),
+	ITEM("* esearch (tag 1) MIN 1 MAX 9 COUNT 3 all 9:7 MODSEQ 5\r\n", "found 7-9;"),
+	ITEM("* ESEARCH ALL 4294967295\r\n", "found 4294967295;"),
+	ITEM("* ESEARCH (TAG \"2\") UID ALL 1:5\r\n* ESEARCH (TAG \"1) ALL 1\r\n", ""),
+	ITEM("* ESEARCH (TAG \"1\" X) ALL 1\r\n* ESEARCH (TOG \"1\") ALL 1\r\n", ""),
+	ITEM("* ESEARCH (TAG \"1\") UID PARTIAL (1:9 1:5)\r\n* ESEARCH\r\n", ""),
+	ITEM("* ESEARCH (TAG \"1\") UID X {3}\r\nabc ALL 1\r\n* ESEARCH x {1}\r\na\r\n", ""),
+	ITEM("* ESEARCH (TAG \"1\") UID PARTIAL (1:9 (1)) ALL 1 RELEVANCY (9)\r\n", "found 1;"),
+	ITEM("* ESEARCH (TAG \"1\") UID X (1 ALL 1\r\n* ESEARCH ) ALL 1\r\n", ""),
+	LINE("* ESEARCH ALL (1)\r\n", "", "holds no set"),
+	LINE("* ESEARCH ALL 1,\r\n", "", "holds no set"),
+	LINE("* ESEARCH ALL 1:*\r\n", "", "holds no set"),
+	LINE("* ESEARCH ALL 0:1\r\n", "", "holds no set"),
+	LINE("* ESEARCH ALL 4294967296\r\n", "", "holds no set"),
+	LINE("* ESEARCH ALL 1:2:3\r\n", "", "holds no set"),
 	LINE("* LIST (\\Trash \\X %) \"/\" Trash\r\n", "* LIST (\\Trash) \"/\" \"Trash\"\r\n",
 	     NULL),
 	LINE("* LIST () NIL \"a\\\"b\\\\\"\r\n", "* LIST () NIL \"a\\\"b\\\\\"\r\n", NULL),
 	LINE("* LSUB () \"\\\\\" [Gmail]/x\r\n", "* LSUB () \"\\\\\" \"[Gmail]/x\"\r\n", NULL),
 	LINE("* LIST () \"\\\"\" {3}\r\na\"b\r\n", "* LIST () \"\\\"\" \"a\\\"b\"\r\n", NULL),
 	LINE("* LIST () \"\" {0}\r\n\r\n", "* LIST () NIL \"\"\r\n", NULL),
+	LINE("* LIST () \"/\" x y\r\n", "* LIST () \"/\" \"x y\"\r\n", NULL),
 	LINE("* LIST () \"ab\" x (\"CHILDINFO\" (\"y\"))\r\n", "* LIST () NIL \"x\"\r\n", NULL),
 	LINE("* LIST () \"/\" x ({3}\r\nabc)\r\n", "* LIST () \"/\" \"x\"\r\n", NULL),
 	LINE("* LIST () \"/\" {3}\r\na\r\n\r\n", "", "a line end"),
@@ -120,16 +136,64 @@ static const struct line lines[] = {
 	LINE("* 1 \0 x\r\n", "", "NUL"),
 	/* FETCH. */
 	ITEM("* 1 FETCH (UID 7 RFC822.SIZE 12 FLAGS (\\Seen $x \\Foo \\Deleted))\r\n",
-	     "1 uid 7 size 12 flags deleted;"),
+	     "1 uid 7 size 12 flags deleted seen;"),
 	ITEM("* 1 fetch  ( uid 7  rfc822.size 12 flags ( \\deleted ) ) \r\n",
 	     "1 uid 7 size 12 flags deleted;"),
 	ITEM("* 1 FETCH (FLAGS () UID 7))\r\n", "1 uid 7 flags;"),
 	ITEM("* 1 FETCH (FLAGS (\\* [x] \"\\Deleted)\" a%b Deleted \\DeletedX) UID 7)\r\n",
 	     "1 uid 7 flags;"),
 	ITEM("* 1 FETCH (FLAGS NIL UID 7)\r\n", "1 uid 7;"),
-	ITEM("* 1 FETCH (FLAGS (\\Deleted) FLAGS (\\Seen))\r\n", "1 flags;"),
+	ITEM("* 1 FETCH (FLAGS (\\Deleted) FLAGS (\\Seen))\r\n", "1 flags seen;"),
 	ITEM("* 1 FETCH (MODSEQ (-1) UID 7 X-GM-LABELS (\"\\\\Inbox\" [x]))\r\n", "1 uid 7;"),
-	ITEM("* 1 FETCH (UID 7 EMAILID (M1) PREVIEW NIL SAVEDATE \"x(\" FOO)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (UID 7 EMAILID (M1) PREVIEW NIL SAVEDATE \"x(\" FOO)\r\n",
+	     "1 uid 7 email M1;"),
+	ITEM("* 1 FETCH (EMAILID NIL X-GM-MSGID 18446744073709551615)\r\n",
+	     "1 gm 18446744073709551615;"),
+	ITEM("* 1 FETCH (EMAILID M1 X-GM-MSGID 18446744073709551616 UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (EMAILID ( M_-1 ) X-GM-MSGID NIL UID 7)\r\n", "1 uid 7 email M_-1;"),
+	ITEM("* 1 FETCH (EMAILID (a b) UID 7)\r\n* 1 FETCH (EMAILID (a%) UID 8)\r\n",
+	     "1 uid 7;1 uid 8;"),
+	ITEM("* 1 FETCH (EMAILID () X-GM-MSGID {1}\r\n5 UID 7)\r\n", "1 uid 7;"),
+	ITEM("* 1 FETCH (EMAILID ({1}\r\nM) X-GM-MSGID \"5\" UID 7)\r\n", "1 uid 7;"),
+	LINE("* 1 FETCH (EMAILID (M1\r\n", "", "has no end"),
+	/* By UID alone (RFC 9586). */
+	ITEM("* 5 UIDFETCH (FLAGS (\\Seen))\r\n* 5 uidfetch (UID 5 RFC822.SIZE 3)\r\n",
+	     "0 uid 5 flags seen;0 uid 5 size 3;"),
+	BODY("* 5 UIDFETCH (BODY[] {2}\r\nab)\r\n", "* 5 FETCH (BODY[] {2}\r\nab)\r\n",
+	     "0 uid 5 body;", NULL),
+	ITEM("* 0 UIDFETCH (UID 5)\r\n* 1 FETCH (UID 1)\r\n", "1 uid 1;"),
+	LINE("* 5 UIDFETCH (UID 6)\r\n", "", "two UIDs"),
+	/* Headers. */
+	ITEM("* 1 FETCH (BODY[HEADER] {6}\r\nA: b\r\n UID 7)\r\n",
+	     "1 uid 7 header \"A: b%0D%0A\";"),
+	ITEM("* 1 FETCH (BODY[HEADER.FIELDS (X)] \"A\\\"b\" UID 7)\r\n* 2 FETCH (UID 8)\r\n",
+	     "1 uid 7 header \"A\"b\";2 uid 8;"),
+	ITEM("* 1 FETCH (body[header.fields(x)]<0> {0}\r\n)\r\n* 1 FETCH (RFC822.HEADER \"\")\r\n",
+	     "1 header \"\";1 header \"\";"),
+	ITEM("* 1 FETCH (BODY[HEADER] NIL)\r\n* 1 FETCH (BODY[HEADER]<5> \"x\")\r\n", "1;1;"),
+	ITEM("* 1 FETCH (BODY[1.HEADER] \"x\" BODY[HEADER.FIELDS.NOT (X)] \"y\")\r\n", "1;"),
+	ITEM("* 1 FETCH (BODY[HEADER] {1}\r\na BODY[HEADER.FIELDS (X)] {2}\r\n\0b)\r\n",
+	     "1 header \"%00b\";"),
+	ITEM("* 1 FETCH (BODY[HEADER] {1}\r\na BODY[HEADER] NIL)\r\n", "1;"),
+	BODY("* 1 FETCH (BODY[HEADER] {1}\r\na BODY[] {1}\r\nb)\r\n",
+	     "* 1 FETCH (BODY[] {1}\r\nb)\r\n", "1 body header \"a\";", NULL),
+	LINE("* 1 FETCH (BODY[HEADER] \"x)\r\n", "", "has no end"),
+	/* No line break behind a length; none that is a length (N-14). */
+	BODY("* 1 FETCH (BODY[] {5}ab\r\nc UID 7)\r\n", "* 1 FETCH (BODY[] {5}\r\nab\r\nc)\r\n",
+	     "1 uid 7 body;", NULL),
+	BODY("* 1 FETCH (BODY[] {2}ab UID 7)\r\n", "* 1 FETCH (BODY[] {2}\r\nab)\r\n",
+	     "1 uid 7 body;", NULL),
+	BODY("* 1 FETCH (BODY[] {0} UID 7)\r\n", "* 1 FETCH (BODY[] {0}\r\n)\r\n", "1 uid 7 body;",
+	     NULL),
+	ITEM("* 1 FETCH (BODY[HEADER] {4}a)\r\n UID 7)\r\n", "1 uid 7 header \"a)%0D%0A\";"),
+	ITEM("* 1 FETCH (BODY[HEADER] {0})\r\n", "1 header \"\";"),
+	ITEM("* 1 FETCH (BODY[HEADER] {-1}\r\n BODY[] {-1} \r\n UID 7)\r\n", "1 uid 7 body nil;"),
+	LINE("* 1 FETCH (BODY[] {-1} UID 7)\r\n", "", "no string"),
+	LINE("* 1 FETCH (BODY[] {18446744073709551615}x\r\n", "", "no string"),
+	/* No blank behind a UID (N-11). */
+	ITEM("* 1 FETCH (UID 7MODSEQ (5) FLAGS ())\r\n* 1 FETCH (UID 7 MODSEQ(5))\r\n",
+	     "1 uid 7 flags;1 uid 7;"),
+	LINE("* 9 FETCH (UID 7(5))\r\n", "", "a UID"),
 	ITEM("* 1 FETCH (MODSEQ (5))\r\n* 1 FETCH ()\r\n", "1;1;"),
 	ITEM("* 0 FETCH (UID 7 X {3}\r\nabc)\r\n* 1 FETCH (UID 1)\r\n", "1 uid 1;"),
 	/* Split, repeated and mixed replies are told one by one: nothing clings to the next. */
@@ -146,7 +210,9 @@ static const struct line lines[] = {
 	ITEM("* 1 FETCH (RFC822.SIZE -5 UID 7)\r\n", "1 uid 7;"),
 	ITEM("* 1 FETCH (RFC822.SIZE 0 UID 7)\r\n", "1 uid 7;"),
 	ITEM("* 1 FETCH (RFC822.SIZE 4294967295)\r\n", "1 size 4294967295;"),
-	ITEM("* 1 FETCH (RFC822.SIZE 4294967296)\r\n", "1;"),
+	ITEM("* 1 FETCH (RFC822.SIZE 4294967296)\r\n", "1 size 4294967296;"),
+	ITEM("* 1 FETCH (RFC822.SIZE 9223372036854775807)\r\n", "1 size 9223372036854775807;"),
+	ITEM("* 1 FETCH (RFC822.SIZE 9223372036854775808)\r\n", "1;"),
 	ITEM("* 1 FETCH (RFC822.SIZE NIL UID 7)\r\n", "1 uid 7;"),
 	ITEM("* 1 FETCH (RFC822.SIZE UID 7)\r\n", "1 uid 7;"),
 	ITEM("* 1 FETCH (RFC822.SIZE \"12\" UID 7)\r\n", "1 uid 7;"),
@@ -154,10 +220,15 @@ static const struct line lines[] = {
 	ITEM("* 1 FETCH (UID 7 RFC822.SIZE)\r\n", "1 uid 7;"),
 	ITEM("* 1 FETCH (ENVELOPE (NIL {3}\r\na\")( ((NIL \"\\\")\")))) UID 7)\r\n", "1 uid 7;"),
 	ITEM("* 1 FETCH (BODY[HEADER.FIELDS (X \"]\")]<0> {2}\r\nab BINARY.SIZE[1.2] 3 UID 7)\r\n",
-	     "1 uid 7;"),
+	     "1 uid 7 header \"ab\";"),
 	LINE("* 1 FETCH (UID 7 BODY[1] {65537}\r\n", "", "too long"),
 	LINE("* 1 FETCH (UID 7\r\n", "", "has no end"),
 	LINE("* 1 FETCH (UID 7) x\r\n", "", "follows"),
+	ITEM("* 1 FETCH (UID 7 (ENVELOPE (NIL)) FLAGS ())\r\n* 2 FETCH ((UID 8) X)\r\n",
+	     "1 uid 7 flags;2 uid 8;"),
+	BODY("* 1 FETCH (UID 7 (BODY[] {1}\r\na) FLAGS ())\r\n", "* 1 FETCH (BODY[] {1}\r\na)\r\n",
+	     "1 uid 7 flags body;", NULL),
+	LINE("* 1 FETCH ((UID 7)\r\n", "", "has no end"),
 	LINE("* 1 FETCH UID 7\r\n", "", "without a list"),
 	LINE("* 1 FETCH (FOO UID 7)\r\n", "", "no name"),
 	LINE("* 1 FETCH (X \"abc UID 7)\r\n", "", "has no end"),
@@ -165,11 +236,13 @@ static const struct line lines[] = {
 	LINE("* 1 FETCH (FLAGS (\\Seen UID 7\r\n", "", "has no end"),
 	LINE("* 1 FETCH (BODY[HEADER UID 7)\r\n", "", "has no end"),
 	LINE("* 1 FETCH (BODY[]<x> {1}\r\n", "", "origin"),
-	LINE("* 1 FETCH (BODY[]<4294967296> {1}\r\n", "", "origin"),
+	LINE("* 1 FETCH (BODY[]<9223372036854775808> {1}\r\n", "", "origin"),
+	BODY("* 1 FETCH (BODY[]<4294967296> {1}\r\na)\r\n", "* 1 FETCH (BODY[] {1}\r\na)\r\n",
+	     "1 body;", NULL),
 	/* Bodies. */
 	BODY("* 1 FETCH (UID 7 BODY[] {5}\r\na\0\r\nb)\r\n",
 	     "* 1 FETCH (BODY[] {5}\r\na\0\r\nb)\r\n", "1 uid 7 body;", NULL),
-	BODY("* 1 FETCH (BODY[]<0> {2} \r\n)) UID 7)\r\n", "* 1 FETCH (BODY[]<0> {2}\r\n)))\r\n",
+	BODY("* 1 FETCH (BODY[]<0> {2} \r\n)) UID 7)\r\n", "* 1 FETCH (BODY[] {2}\r\n)))\r\n",
 	     "1 uid 7 body;", NULL),
 	BODY("* 1 FETCH (BODY[] {2}\r\nab FLAGS (\\Deleted) RFC822.SIZE 2 UID 7)\r\n",
 	     "* 1 FETCH (BODY[] {2}\r\nab)\r\n", "1 uid 7 size 2 flags deleted body;", NULL),
@@ -201,12 +274,14 @@ static const struct line lines[] = {
 	LINE("1 OK x\r\n* 1 FETCH (BODY[] {0}\r\n)\r\n", "1 OK .\r\n", "not asked for"),
 	LINE("* 1 FETCH (BODY[] {1001}\r\n", "", "the message is too large"),
 	LINE("* 1 FETCH (BODY[] {18446744073709551615}\r\n", "", "the message is too large"),
-	LINE("* 1 FETCH (BODY[] {-1}\r\n", "", "no string"),
 	LINE("* 1 FETCH (BODY[] {5} abcde)\r\n", "", "no string"),
 	LINE("* 1 FETCH (BODY[] {}\r\n", "", "no string"),
 	LINE("* 1 FETCH (BODY[] abc)\r\n", "", "no string"),
 	LINE("* 1 FETCH (BODY[] {2}\r\nab\r\n1 OK\r\n", "* 1 FETCH (BODY[] {2}\r\nab",
 	     "has no end"),
+	LINE("* 1 FETCH (BODY[] {2}\r\nabc UID 7)\r\n", "* 1 FETCH (BODY[] {2}\r\nab",
+	     "where it should"),
+	LINE("* 1 FETCH (BODY[HEADER] {2}\r\nabc UID 7)\r\n", "", "where it should"),
 	LINE("* 1 FETCH (BODY[] {9}\r\nab", "* 1 FETCH (BODY[] {9}\r\nab", NULL),
 };
 
@@ -318,12 +393,20 @@ static void test_limits(void **state)
 	limit_case("* X", 'x', 4 * WIRE_LINE, "", "a line is too long");
 	limit_case("* 1 FETCH (X {1}\r\na Y ", 'x', WIRE_LINE, ")\r\n", "a line is too long");
 	limit_case("* 1 FETCH (X {65536}\r\n", 'x', WIRE_LITERAL, ")\r\n", "closed");
+	limit_case("* 1 FETCH (BODY[HEADER] {3000000}\r\n", 'x', 3000000, ")\r\n", "closed");
+	limit_case("* 1 FETCH (BODY[HEADER] {3000000}\r\n", 'x', 2999999, ")\r\n", "has no end");
 	limit_case("* X {65536}\r\n", 'x', WIRE_LITERAL, "\r\n", "closed");
 	limit_case("* LIST () NIL {4096}\r\n", '"', WIRE_NAME, "\r\n", "closed");
 	limit_case("* LIST () NIL ", '\\', WIRE_NAME, "\r\n", "closed");
-	limit_case("* LIST () NIL ", '\\', WIRE_LINE - 16, "\r\n", "closed");
+	limit_case("* LIST () NIL ", '\\', WIRE_NAME + 1, "\r\n", "name is too long");
+	limit_case("* LIST () NIL \"", '\\', 2 * WIRE_NAME, "\"\r\n", "closed");
+	limit_case("* LIST () NIL \"", '\\', 2 * WIRE_NAME + 2, "\"\r\n", "name is too long");
+	limit_case("* LIST () NIL \"", 'x', WIRE_NAME, "\"\r\n", "closed");
+	limit_case("* LIST () NIL \"", 'x', WIRE_NAME + 1, "\"\r\n", "name is too long");
 	limit_case("* 1 FETCH (X ", '(', WIRE_DEPTH, "\r\n", "a list has no end");
 	limit_case("* 1 FETCH (X ", '(', WIRE_DEPTH + 1, "\r\n", "nested too deeply");
+	limit_case("* 1 FETCH ", '(', WIRE_DEPTH, "\r\n", "has no end");
+	limit_case("* 1 FETCH ", '(', WIRE_DEPTH + 1, "\r\n", "nested too deeply");
 	limit_case("* 1 FETCH (X \"", '(', 1000, "\")\r\n", "closed");
 	limit_case("* CAPABILITY IMAP4rev1 X", 'x', 60000, "\r\n", "closed");
 }
@@ -348,8 +431,9 @@ static void flood(const char *line, size_t octets, const char *rule)
 static void test_floods(void **state)
 {
 	(void)state;
-	flood("* SEARCH 1\r\n", WIRE_KEPT / (12 + WIRE_KEPT_LINE) * 12 - 100, "closed");
-	flood("* SEARCH 1\r\n", WIRE_KEPT / (12 + WIRE_KEPT_LINE) * 12 + 100, "does not end");
+	flood("* CAPABILITY X\r\n", WIRE_KEPT / (16 + WIRE_KEPT_LINE) * 16 - 100, "closed");
+	flood("* CAPABILITY X\r\n", WIRE_KEPT / (16 + WIRE_KEPT_LINE) * 16 + 100, "does not end");
+	flood("* OK [UIDNEXT 1]\r\n", 4 * WIRE_KEPT, "closed");
 	flood("+\r\n", WIRE_KEPT / 20, "does not end");
 	flood("* LIST () NIL {30}\r\n123456789012345678901234567890\r\n", WIRE_KEPT,
 	      "does not end");

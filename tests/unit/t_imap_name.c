@@ -105,11 +105,6 @@ static void test_name(void **state)
 	}
 }
 
-static bool is_deleted(const struct message *msg)
-{
-	return message_is_deleted(msg);
-}
-
 /* Whether a set names the UID, read as a server would. */
 static bool set_names(const char *set, uint32_t uid)
 {
@@ -126,84 +121,61 @@ static bool set_names(const char *set, uint32_t uid)
 	return false;
 }
 
-/* Random folders: each chosen message is named exactly once, no other one ever, no line too long. */
+/* Random UIDs, lines of all lengths: each is named exactly once, no other one ever, no part too long. */
 static void test_sets(void **state)
 {
 	enum { UIDS = 4000 };
-	static char kind[UIDS + 1]; /* 0 no message, 1 live, 2 chosen, 3 another's */
-	static unsigned char named[UIDS + 1];
+	static const size_t lines[] = {0, 100, 1000, 8000, 65536};
+	static uint32_t uids[UIDS];
+	static unsigned char named[UIDS + 1], is_chosen[UIDS + 1];
+	static char text[UID_SET_OCTETS + 1];
 
 	(void)state;
 	srand(7);
-	for (int round = 0; round < 12; round++) {
-		struct maildrop maildrop;
-		uint32_t others[UIDS];
-		size_t others_len = 0, chosen = 0, count;
-		maildrop_init(&maildrop);
-		strcpy(maildrop.prefix, "tag.1");
+	for (int round = 0; round < 20; round++) {
+		size_t count = 0, here, chosen;
 		for (uint32_t uid = 1; uid <= UIDS; uid++) {
-			int dice = rand() % 100;
-			kind[uid] = dice < 2 * round ? 1 : dice < 97 ? 2 : dice < 99 ? 0 : 3;
-			if (kind[uid] == 3)
-				others[others_len++] = uid;
-			if (kind[uid] != 1 && kind[uid] != 2)
-				continue;
-			assert_int_equal(maildrop_add(&maildrop, uid, 1, NULL, 0).kind, ERR_NONE);
+			is_chosen[uid] = rand() % 20 < round;
+			if (is_chosen[uid])
+				uids[count++] = uid;
 		}
-		assert_int_equal(maildrop_seal(&maildrop).kind, ERR_NONE);
-		for (size_t i = 0; i < maildrop.total; i++)
-			if (kind[maildrop.messages[i].uid] == 2) {
-				maildrop_delete(&maildrop, &maildrop.messages[i]);
-				chosen++;
-			}
-		struct uid_set set = {&maildrop, others, others_len, is_deleted, 0};
-		char text[UID_SET_OCTETS + 1];
+		struct uid_set set = {uids, count, (size_t)(rand() % UID_SET_MESSAGES) + 1,
+				      uid_set_octets(lines[round % 5]), 0};
 		memset(named, 0, sizeof named);
-		while ((count = uid_set_next(&set, text)) > 0) {
-			size_t here = 0;
-			assert_true(strlen(text) <= UID_SET_OCTETS);
-			assert_true(count <= UID_SET_MESSAGES);
-			for (uint32_t uid = 1; uid <= UIDS; uid++) {
-				if (!set_names(text, uid))
-					continue;
-				assert_int_not_equal(kind[uid], 1);
-				assert_int_not_equal(kind[uid], 3);
-				named[uid]++;
-				here += kind[uid] == 2;
-			}
-			assert_int_equal(here, count);
-			chosen -= count;
+		while ((chosen = uid_set_next(&set, text)) > 0) {
+			here = 0;
+			assert_true(strlen(text) <= set.octets && chosen <= set.most);
+			for (uint32_t uid = 1; uid <= UIDS; uid++)
+				if (set_names(text, uid)) {
+					assert_true(is_chosen[uid]);
+					named[uid]++;
+					here++;
+				}
+			assert_int_equal(here, chosen);
+			count -= chosen;
 		}
-		assert_int_equal(chosen, 0);
+		assert_int_equal(count, 0);
 		for (uint32_t uid = 1; uid <= UIDS; uid++)
-			if (kind[uid] == 2)
-				assert_int_equal(named[uid], 1);
+			assert_int_equal(named[uid], is_chosen[uid]);
 		assert_string_equal(text, "");
-		maildrop_fini(&maildrop);
 	}
 }
 
 static void test_set_forms(void **state)
 {
-	struct maildrop maildrop;
-	uint32_t other = 4294967293u;
+	static const uint32_t uids[] = {1, 2, 7, 4294967291u, 4294967294u, 4294967295u};
+	struct uid_set set = {uids, 6, 1000, uid_set_octets(1000), 0};
 	char text[UID_SET_OCTETS + 1];
 
 	(void)state;
-	maildrop_init(&maildrop);
-	strcpy(maildrop.prefix, "tag.1");
-	static const uint32_t uids[] = {1, 2, 7, 9, 4294967292u, 4294967294u, 4294967295u};
-	for (size_t i = 0; i < sizeof uids / sizeof *uids; i++)
-		assert_int_equal(maildrop_add(&maildrop, uids[i], 1, NULL, 0).kind, ERR_NONE);
-	assert_int_equal(maildrop_seal(&maildrop).kind, ERR_NONE);
-	for (size_t i = 0; i < maildrop.total; i++)
-		if (maildrop.messages[i].uid != 9)
-			maildrop_delete(&maildrop, &maildrop.messages[i]);
-	struct uid_set set = {&maildrop, &other, 1, is_deleted, 0};
 	assert_int_equal(uid_set_next(&set, text), 6);
-	assert_string_equal(text, "1:7,4294967292,4294967294:4294967295");
+	assert_string_equal(text, "1:2,7,4294967291,4294967294:4294967295");
 	assert_int_equal(uid_set_next(&set, text), 0);
-	maildrop_fini(&maildrop);
+	assert_true(uid_set_octets(1000) < 1000 && uid_set_octets(0) >= 21);
+	assert_int_equal(uid_set_octets(65536), UID_SET_OCTETS);
+	assert_int_equal(uid_at_or_above(uids, 6, 3), 2);
+	assert_int_equal(uid_at_or_above(uids, 6, 7), 2);
+	assert_int_equal(uid_at_or_above(uids, 5, 4294967295u), 5);
 }
 
 int main(void)

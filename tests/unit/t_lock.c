@@ -36,7 +36,9 @@ static void held_init(struct held *held)
 	fake_world_init(&held->world);
 	held->world.on_sleep = on_sleep;
 	held->world.arg = held;
-	assert_int_equal(lock_take(held->table, &held->world.env, "a", 0, 0, &held->lock).kind,
+	assert_int_equal(lock_take(held->table, &held->world.env, "a",
+				   &(struct lock_holder){.name = "joe"}, 0, 0, &held->lock)
+				 .kind,
 			 ERR_NONE);
 	assert_non_null(held->lock);
 }
@@ -54,13 +56,20 @@ static void test_apart(void **state)
 
 	(void)state;
 	held_init(&held);
-	assert_int_equal(lock_take(held.table, &held.world.env, "b", 0, 0, &b).kind, ERR_NONE);
+	assert_int_equal(lock_take(held.table, &held.world.env, "b",
+				   &(struct lock_holder){.name = "joe"}, 0, 0, &b)
+				 .kind,
+			 ERR_NONE);
 	assert_int_equal(held.world.slept_ms, 0);
-	assert_int_equal(lock_take(held.table, &held.world.env, "a", 0, 0, &again).kind,
+	assert_int_equal(lock_take(held.table, &held.world.env, "a",
+				   &(struct lock_holder){.name = "joe"}, 0, 0, &again)
+				 .kind,
 			 ERR_IN_USE);
 	assert_null(again);
 	lock_release(held.lock);
-	assert_int_equal(lock_take(held.table, &held.world.env, "a", 0, 0, &held.lock).kind,
+	assert_int_equal(lock_take(held.table, &held.world.env, "a",
+				   &(struct lock_holder){.name = "joe"}, 0, 0, &held.lock)
+				 .kind,
 			 ERR_NONE);
 	lock_release(b);
 	held_fini(&held);
@@ -102,7 +111,8 @@ static void test_waits(void **state)
 			held.update_ms = held.world.now_ms + cases[i].update_ms;
 		if (cases[i].release_ms)
 			held.release_ms = held.world.now_ms + cases[i].release_ms;
-		assert_int_equal(lock_take(held.table, &held.world.env, "a", cases[i].wait_ms,
+		assert_int_equal(lock_take(held.table, &held.world.env, "a",
+					   &(struct lock_holder){.name = "joe"}, cases[i].wait_ms,
 					   cases[i].update_wait_ms, &lock)
 					 .kind,
 				 cases[i].kind);
@@ -124,11 +134,111 @@ static void test_update_is_forgotten(void **state)
 	held_init(&held);
 	lock_in_update(held.lock);
 	lock_release(held.lock);
-	assert_int_equal(lock_take(held.table, &held.world.env, "a", 0, 0, &held.lock).kind,
+	assert_int_equal(lock_take(held.table, &held.world.env, "a",
+				   &(struct lock_holder){.name = "joe"}, 0, 0, &held.lock)
+				 .kind,
 			 ERR_NONE);
-	assert_int_equal(lock_take(held.table, &held.world.env, "a", 100, 30000, &lock).kind,
+	assert_int_equal(lock_take(held.table, &held.world.env, "a",
+				   &(struct lock_holder){.name = "joe"}, 100, 30000, &lock)
+				 .kind,
 			 ERR_IN_USE);
 	assert_int_equal(held.world.slept_ms, 100);
+	held_fini(&held);
+}
+
+/* lock=shared: those that agree come in together, and one that does not waits for all of them. */
+static void test_shared(void **state)
+{
+	struct lock_table *table = lock_table_new();
+	struct lock_holder shared = {.name = "joe", .is_shared = true}, alone = {.name = "joe"};
+	struct fake_world world;
+	struct lock *a, *b, *c;
+
+	(void)state;
+	fake_world_init(&world);
+	assert_int_equal(lock_take(table, &world.env, "m", &shared, 0, 0, &a).kind, ERR_NONE);
+	assert_int_equal(lock_take(table, &world.env, "m", &shared, 0, 0, &b).kind, ERR_NONE);
+	assert_int_equal(lock_take(table, &world.env, "m", &alone, 0, 0, &c).kind, ERR_IN_USE);
+	lock_release(a);
+	assert_int_equal(lock_take(table, &world.env, "m", &alone, 0, 0, &c).kind, ERR_IN_USE);
+	lock_release(b);
+	assert_int_equal(lock_take(table, &world.env, "m", &alone, 0, 0, &c).kind, ERR_NONE);
+	assert_int_equal(lock_take(table, &world.env, "m", &shared, 0, 0, &a).kind, ERR_IN_USE);
+	lock_release(c);
+	lock_table_free(table);
+}
+
+/* A holder is asked to go once, and only by its own name (G-06). */
+struct guest {
+	bool is_idle;
+	unsigned evictions;
+};
+
+static bool guest_is_idle(void *arg)
+{
+	return ((struct guest *)arg)->is_idle;
+}
+
+static void guest_evict(void *arg)
+{
+	((struct guest *)arg)->evictions++;
+}
+
+static void test_eviction(void **state)
+{
+	static const struct {
+		const char *name;
+		bool is_idle;
+		unsigned evictions;
+	} cases[] = {{"joe", true, 1}, {"joe", false, 0}, {"jane", true, 0}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct lock_table *table = lock_table_new();
+		struct guest guest = {.is_idle = cases[i].is_idle};
+		struct lock_holder holder = {.name = "joe",
+					     .is_idle = guest_is_idle,
+					     .evict = guest_evict,
+					     .arg = &guest};
+		struct lock_holder rival = {.name = cases[i].name};
+		struct fake_world world;
+		struct lock *held, *lock;
+		fake_world_init(&world);
+		assert_int_equal(lock_take(table, &world.env, "m", &holder, 0, 0, &held).kind,
+				 ERR_NONE);
+		assert_false(lock_is_wanted(held));
+		assert_int_equal(lock_take(table, &world.env, "m", &rival, 500, 0, &lock).kind,
+				 ERR_IN_USE);
+		assert_int_equal(guest.evictions, cases[i].evictions);
+		assert_false(lock_is_wanted(held));
+		lock_release(held);
+		lock_table_free(table);
+	}
+}
+
+/* Who waits is known to the holder, who then hurries (G-08). */
+static void look_if_wanted(void *arg)
+{
+	struct held *held = arg;
+
+	assert_true(lock_is_wanted(held->lock));
+	held->update_ms++;
+}
+
+static void test_wanted(void **state)
+{
+	struct held held;
+	struct lock *lock;
+
+	(void)state;
+	held_init(&held);
+	held.world.on_sleep = look_if_wanted;
+	assert_int_equal(lock_take(held.table, &held.world.env, "a",
+				   &(struct lock_holder){.name = "joe"}, 100, 0, &lock)
+				 .kind,
+			 ERR_IN_USE);
+	assert_true(held.update_ms > 0);
+	assert_false(lock_is_wanted(held.lock));
 	held_fini(&held);
 }
 
@@ -146,16 +256,24 @@ static void test_many(void **state)
 	fake_world_init(&world);
 	for (size_t i = 0; i < MANY; i++) {
 		snprintf(name, sizeof name, "imap host %zu", i);
-		assert_int_equal(lock_take(table, &world.env, name, 0, 0, &locks[i]).kind,
+		assert_int_equal(lock_take(table, &world.env, name,
+					   &(struct lock_holder){.name = "joe"}, 0, 0, &locks[i])
+					 .kind,
 				 ERR_NONE);
 	}
 	for (size_t i = 0; i < MANY; i++) {
 		snprintf(name, sizeof name, "imap host %zu", i);
-		assert_int_equal(lock_take(table, &world.env, name, 0, 0, &again).kind, ERR_IN_USE);
+		assert_int_equal(lock_take(table, &world.env, name,
+					   &(struct lock_holder){.name = "joe"}, 0, 0, &again)
+					 .kind,
+				 ERR_IN_USE);
 	}
 	for (size_t i = 0, at = 0; i < MANY; i++, at = (at + step) % MANY)
 		lock_release(locks[at]);
-	assert_int_equal(lock_take(table, &world.env, "imap host 1", 0, 0, &again).kind, ERR_NONE);
+	assert_int_equal(lock_take(table, &world.env, "imap host 1",
+				   &(struct lock_holder){.name = "joe"}, 0, 0, &again)
+				 .kind,
+			 ERR_NONE);
 	lock_release(again);
 	lock_table_free(table);
 }
@@ -166,6 +284,9 @@ int main(void)
 		cmocka_unit_test(test_apart),
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_update_is_forgotten),
+		cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_eviction),
+		cmocka_unit_test(test_wanted),
 		cmocka_unit_test(test_many),
 	};
 

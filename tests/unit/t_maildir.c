@@ -68,7 +68,7 @@ static void takes_names_apart(void **state)
 		assert_int_equal(got.is_trashed, cases[i].is_trashed);
 		assert_int_equal(got.has_octets ? (int64_t)got.octets : -1, cases[i].octets);
 		assert_int_equal(got.has_raw ? (int64_t)got.raw : -1, cases[i].raw);
-		assert_true(maildir_name_seen(cases[i].name, seen));
+		assert_true(maildir_name_flagged(cases[i].name, 'S', seen));
 		assert_string_equal(seen, cases[i].seen);
 	}
 }
@@ -81,7 +81,8 @@ static void refuses_names_that_would_not_fit(void **state)
 	memset(name, '1', MAILDIR_NAME_MAX);
 	for (size_t len = MAILDIR_NAME_MAX; len > MAILDIR_NAME_MAX - 8; len--) {
 		name[len] = '\0';
-		assert_int_equal(maildir_name_seen(name, seen), len <= MAILDIR_NAME_MAX - 4);
+		assert_int_equal(maildir_name_flagged(name, 'S', seen),
+				 len <= MAILDIR_NAME_MAX - 4);
 	}
 }
 
@@ -197,7 +198,7 @@ static void names_a_maildir_by_its_inode(void **state)
 	assert_int_equal(stat(box->path, &st), 0);
 	snprintf(want, sizeof want, "maildir:%jx:%jx", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
 	assert_string_equal(first->identity, want);
-	first->ops->close(first);
+	first->ops->close(first, NULL, NULL, NULL);
 	free(around);
 }
 

@@ -381,6 +381,64 @@ static void makes_no_quota_file(void **state)
 	assert_false(box_has(box, "maildirsize"));
 }
 
+static void end_session(struct box *box)
+{
+	box_close(box);
+	maildrop_fini(&box->drop);
+	maildrop_init(&box->drop);
+}
+
+/* D-12, D-13: by the flag, into another folder, which is made only if it may be, and never by way of a
+ * symbolic link. */
+static void deletes_as_the_map_says(void **state)
+{
+	struct box *box = *state;
+
+	box_write_text(box, "new/1.a", "one\n");
+	box_write_text(box, "cur/2.b:2,S", "two\n");
+	box_write_text(box, "cur/3.c:2,", "three\n");
+	box->conf.delete_policy = DELETE_FLAG;
+	box_list(box);
+	assert_int_equal(box_delete(box, 2).kind, ERR_NONE);
+	assert_true(box_has(box, "cur/2.b:2,ST"));
+	end_session(box);
+
+	box->conf.delete_policy = DELETE_TRASH;
+	box_list(box);
+	assert_int_equal(box->drop.total, 2);
+	assert_int_equal(box_delete(box, 1).kind, ERR_POLICY);
+	assert_true(box_has(box, "new/1.a"));
+	end_session(box);
+
+	box->conf.may_create = true;
+	box_list(box);
+	assert_int_equal(box_delete(box, 1).kind, ERR_NONE);
+	assert_false(box_has(box, "new/1.a"));
+	assert_true(box_has(box, ".Trash/cur/1.a:2,"));
+	assert_true(box_has(box, ".Trash/new") && box_has(box, ".Trash/tmp"));
+	end_session(box);
+
+	static const char *const bad[] = {"../x", "a//b", "", "a.b", "/a"};
+	box->conf.delete_policy = DELETE_ARCHIVE;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		box->conf.archive = bad[i];
+		box_list(box);
+		assert_int_equal(box_delete(box, 1).kind, ERR_POLICY);
+		assert_true(box_has(box, "cur/3.c:2,"));
+		end_session(box);
+	}
+	assert_int_equal(symlink("/tmp", box_path(box, ".Link")), 0);
+	box->conf.archive = "Link";
+	box_list(box);
+	assert_int_equal(box_delete(box, 1).kind, ERR_POLICY);
+	end_session(box);
+	box->conf.archive = "Old/2020";
+	box_list(box);
+	assert_int_equal(box_delete(box, 1).kind, ERR_NONE);
+	assert_true(box_has(box, ".Old.2020/cur/3.c:2,"));
+	assert_int_equal(unlink(box_path(box, ".Link")), 0);
+}
+
 static void sets_seen_on_what_was_read(void **state)
 {
 	struct box *box = *state;
@@ -456,6 +514,7 @@ int main(void)
 		TEST(settles_a_quota),
 		TEST(makes_no_quota_file),
 		TEST(sets_seen_on_what_was_read),
+		TEST(deletes_as_the_map_says),
 		TEST(leaves_flags_alone_if_told_so),
 		TEST(deletes_the_others_if_one_cannot_go),
 	};

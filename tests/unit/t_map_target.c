@@ -108,7 +108,7 @@ static void test_target_defaults(void **state)
 	assert_int_equal(target.upstream.port, 993);
 	assert_string_equal(target.upstream.folder, "INBOX");
 	assert_string_equal(target.login, "a");
-	assert_int_equal(target.upstream.delete_policy, DELETE_EXPUNGE);
+	assert_int_equal(target.upstream.delete_policy, DELETE_DEFAULT);
 	assert_int_equal(target.upstream.seen_policy, SEEN_ON_QUIT);
 	map_target_fini(&target);
 	map_release(map);

@@ -104,6 +104,7 @@ static void test_deadlines(void **state)
 	rig_fini(&rig);
 
 	rig_init(&rig, IN "NOOP\r\n");
+	rig.conf.nudge_ms = 0; /* it would cut the wait in pieces */
 	rig.client.stream.ops = &waiting_ops;
 	waits.count = 0;
 	rig_run(&rig);

@@ -199,10 +199,10 @@ static void test_lock(void **state)
 		struct rig rig;
 
 		rig_init(&rig, IN "NOOP\r\n");
-		assert_int_equal(
-			lock_take(rig.session.locks, &rig.world.env, "memory", 0, 0, &other.lock)
-				.kind,
-			ERR_NONE);
+		assert_int_equal(lock_take(rig.session.locks, &rig.world.env, "memory",
+					   &(struct lock_holder){.name = "joe"}, 0, 0, &other.lock)
+					 .kind,
+				 ERR_NONE);
 		rig.world.on_sleep = on_sleep;
 		rig.world.arg = &other;
 		struct lock_table *locks = rig.session.locks;

@@ -262,7 +262,9 @@ static struct err update_with_a_waiter(struct upstream *up, const struct maildro
 
 	(void)drop;
 	assert_int_equal(updating->session.state, UPDATE);
-	assert_int_equal(lock_take(updating->session.locks, env, up->identity, 0, 300, &lock).kind,
+	assert_int_equal(lock_take(updating->session.locks, env, up->identity,
+				   &(struct lock_holder){.name = "joe"}, 0, 300, &lock)
+				 .kind,
 			 ERR_IN_USE);
 	assert_int_equal(updating->world.slept_ms - before_ms, 300);
 	return OK;

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_run.c - one case of the IMAP store before a scripted server. */
+#include "tests/unit/imap_run.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "upstream/identity.h"
+#include "upstream/imap_quirks.h"
+
+static struct err spoon_put(struct sink *sink, const void *octets, size_t len)
+{
+	struct spoon *spoon = (struct spoon *)sink;
+
+	spoon->puts++;
+	assert(len > 0);
+	if (buf_len(&spoon->got) + len > spoon->fail_at)
+		return ERR(ERR_CLIENT, 77, "the client is gone");
+	return buf_put(&spoon->got, octets, len) ? OK : ERR(ERR_REFUSED, 0, "spoon full");
+}
+
+static const char *const kinds[] = {"ok",     "refused", "message",  "login",
+				    "in-use", "policy",  "upstream", "client"};
+
+static void problem(struct run *run, const char *format, ...)
+{
+	va_list ap;
+
+	if (*run->problem)
+		return;
+	va_start(ap, format);
+	vsnprintf(run->problem, sizeof run->problem, format, ap);
+	va_end(ap);
+}
+
+static void check_kind(struct run *run, const char *note, struct err err, const char *want)
+{
+	if (strcmp(kinds[err.kind], want) != 0)
+		problem(run, "\"%s\": came to %s %d \"%s\"", note, kinds[err.kind], err.code,
+			err.what ? err.what : "");
+}
+
+static char *keep_word(struct run *run, const char *value)
+{
+	char *to = run->words[run->words_used++], *out = to;
+
+	assert(run->words_used <= 12 && strlen(value) < sizeof run->words[0]);
+	for (; *value; value++) {
+		if (*value == '%' && value[1] && value[2]) {
+			char hex[3] = {value[1], value[2], '\0'};
+			*to++ = (char)strtoul(hex, NULL, 16);
+			value += 2;
+		} else {
+			*to++ = *value;
+		}
+	}
+	*to = '\0';
+	return out;
+}
+
+static struct login login_of(struct run *run)
+{
+	return (struct login){run->words[0], run->words[1], run->is_stored};
+}
+
+static void set_delete(struct run *run, char *value)
+{
+	static const char *const ways[] = {"default", "expunge", "trash", "archive",
+					   "flag",    "hide",    "never"};
+	char *folder = strchr(value, ':');
+
+	if (folder)
+		*folder++ = '\0';
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+		if (strcmp(value, ways[i]) == 0)
+			run->conf.delete_policy = (enum delete_policy)i;
+	if (folder)
+		run->conf.archive = keep_word(run, folder);
+}
+
+/* What needs the state, or says what is shown. */
+static bool set_memory(struct run *run, const char *word, const char *value)
+{
+	static const char *const policies[] = {"match", "new", "refuse"};
+	struct upstream_conf *conf = &run->conf;
+
+	if (strcmp(word, "state") == 0)
+		conf->state = &run->state.store;
+	else if (strcmp(word, "uidl") == 0) {
+		if (uidl_format_parse(value, &run->uidl))
+			problem(run, "uidl=%s", value);
+		conf->uidl = &run->uidl;
+	} else if (strcmp(word, "newest") == 0)
+		conf->newest = (uint32_t)strtoul(value, NULL, 10);
+	else if (strcmp(word, "newest-first") == 0)
+		conf->newest_first = true;
+	else if (strcmp(word, "sizes-exact") == 0)
+		conf->measure_sizes = true;
+	else if (strcmp(word, "poison") == 0)
+		conf->poison_policy = strcmp(value, "hide") == 0 ? POISON_HIDE : POISON_ERROR;
+	else if (strcmp(word, "host") == 0)
+		conf->host = keep_word(run, value);
+	else if (strcmp(word, "port") == 0)
+		conf->port = (unsigned)strtoul(value, NULL, 10);
+	else if (strcmp(word, "uidvalidity") == 0) {
+		for (size_t i = 0; i < 3; i++)
+			if (strcmp(value, policies[i]) == 0)
+				conf->uidvalidity_policy = (enum uidvalidity_policy)i;
+	} else
+		return false;
+	return true;
+}
+
+static void set_conf(struct run *run, char *words)
+{
+	for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
+		char *value = strchr(word, '=');
+		if (value)
+			*value++ = '\0';
+		if (strcmp(word, "tls") == 0)
+			run->conf.tls = strcmp(value, "tls") == 0        ? UPSTREAM_TLS
+					: strcmp(value, "starttls") == 0 ? UPSTREAM_STARTTLS
+									 : UPSTREAM_CLEAR;
+		else if (strcmp(word, "folder") == 0)
+			run->conf.folder = keep_word(run, value);
+		else if (strcmp(word, "delete") == 0)
+			set_delete(run, value);
+		else if (set_memory(run, word, value))
+			continue;
+		else if (strcmp(word, "create") == 0)
+			run->conf.may_create = true;
+		else if (strcmp(word, "after") == 0)
+			run->conf.delete_after_s = strtoull(value, NULL, 10);
+		else if (strcmp(word, "quirks") == 0)
+			run->conf.quirks = imap_quirks_named(value);
+		else if (strcmp(word, "seen") == 0)
+			run->conf.seen_policy =
+				strcmp(value, "on-retr") == 0 ? SEEN_ON_RETR : SEEN_ON_QUIT;
+		else if (strcmp(word, "badcert") == 0)
+			run->script.world.secure_err = ERR(ERR_POLICY, 0, "bad certificate");
+		else if (strcmp(word, "stored") == 0)
+			run->is_stored = true;
+		else if (strcmp(word, "user") == 0 || strcmp(word, "password") == 0)
+			memcpy(run->words[word[0] == 'p'], keep_word(run, value), 200);
+		else
+			problem(run, "conf: what is %s?", word);
+	}
+}
+
+void run_open(struct run *run, const char *note, const char *kind)
+{
+	struct login login = login_of(run);
+	struct err err = imap_ops.open(&run->script.world.env, &run->log, &run->conf, &login,
+				       &run->why, &run->upstream);
+
+	check_kind(run, note, err, kind);
+	if (err.kind && run->upstream)
+		problem(run, "open failed and left something open");
+	if (err.kind && run->script.stream)
+		problem(run, "open failed and left its connection open");
+}
+
+void run_list(struct run *run, const char *note, const char *kind, const char *rest)
+{
+	unsigned long count, octets;
+	struct err err = imap_ops.list(run->upstream, &run->maildrop);
+
+	check_kind(run, note, err, kind);
+	if (!err.kind && sscanf(rest, "%lu %lu", &count, &octets) == 2 &&
+	    (run->maildrop.count != count || run->maildrop.octets != octets))
+		problem(run, "\"%s\": %zu messages, %llu octets", note, run->maildrop.count,
+			(unsigned long long)run->maildrop.octets);
+}
+
+static struct message *message_of(struct run *run, const char *uid)
+{
+	for (size_t i = 0; i < run->maildrop.total; i++)
+		if (run->maildrop.messages[i].uid == strtoul(uid, NULL, 10))
+			return &run->maildrop.messages[i];
+	problem(run, "no message has the UID %s", uid);
+	return NULL;
+}
+
+static void do_fetch(struct run *run, const char *note, char *which, const char *kind,
+		     const char *text)
+{
+	unsigned long long from = 0, octets = 0;
+	struct message *msg = message_of(run, which);
+	char *colon = strchr(which, ':');
+	struct buf want;
+
+	if (!msg)
+		return;
+	if (colon)
+		sscanf(colon, ":%llu+%llu", &from, &octets);
+	struct part part = {from, octets};
+	buf_drop(&run->spoon.got, buf_len(&run->spoon.got));
+	struct err err =
+		imap_ops.fetch(run->upstream, &run->maildrop, msg, &part, &run->spoon.sink);
+	check_kind(run, note, err, kind);
+	buf_init(&want, 1 << 20);
+	imap_script_unescape(&want, text, strlen(text));
+	bool is_same = buf_len(&want) == buf_len(&run->spoon.got) &&
+		       (!buf_len(&want) ||
+			memcmp(buf_data(&want), buf_data(&run->spoon.got), buf_len(&want)) == 0);
+	if (*text && !is_same)
+		problem(run, "\"%s\": the sink got \"%.*s\"", note, (int)buf_len(&run->spoon.got),
+			buf_data(&run->spoon.got));
+	buf_fini(&want);
+}
+
+static void close_with(struct run *run, const struct maildrop *maildrop)
+{
+	if (run->upstream)
+		imap_ops.close(run->upstream, maildrop, NULL, NULL);
+	run->upstream = NULL;
+	maildrop_fini(&run->maildrop);
+	*run->maildrop.prefix = '\0';
+}
+
+void run_close(struct run *run)
+{
+	close_with(run, *run->maildrop.prefix ? &run->maildrop : NULL);
+}
+
+/* A line that begins with ">". */
+static void act(struct run *run, const char *note)
+{
+	char line[1000], none[] = "", *part[4] = {none, none, none, none}, *save = NULL;
+
+	snprintf(line, sizeof line, "%s", note + 1);
+	if (strncmp(line, " conf ", 6) == 0) {
+		set_conf(run, line + 6);
+		return;
+	}
+	part[0] = strtok_r(line, " ", &save);
+	if (strcmp(part[0], "whole") == 0)
+		return;
+	for (int i = 1; i < 3 && save && *save; i++)
+		part[i] = strtok_r(NULL, " ", &save);
+	if (save)
+		part[3] = save;
+	if (strcmp(part[0], "later") == 0)
+		run->script.world.wall_s += strtoull(part[1], NULL, 10);
+	else if (strcmp(part[0], "fault") == 0)
+		*(part[1][0] == 'p' ? &run->state.put_code : &run->state.read_code) =
+			(int)strtol(part[2], NULL, 10);
+	else if (strcmp(part[0], "open") == 0)
+		run_open(run, note, part[1]);
+	else if (!run->upstream)
+		problem(run, "\"%s\": nothing is open", note);
+	else if (strcmp(part[0], "list") == 0) {
+		char rest[100];
+		snprintf(rest, sizeof rest, "%s %s", part[2], part[3]);
+		run_list(run, note, part[1], rest);
+	} else if (strcmp(part[0], "fetch") == 0)
+		do_fetch(run, note, part[1], part[2], part[3]);
+	else if (strcmp(part[0], "sink") == 0)
+		run->spoon.fail_at = strtoul(part[1], NULL, 10);
+	else if (strcmp(part[0], "delete") == 0 && message_of(run, part[1]))
+		maildrop_delete(&run->maildrop, message_of(run, part[1]));
+	else if (strcmp(part[0], "retrieved") == 0 && message_of(run, part[1])) {
+		message_of(run, part[1])->marks |= MARK_RETRIEVED;
+		imap_ops.retrieved(run->upstream, message_of(run, part[1]));
+	} else if (strcmp(part[0], "nudge") == 0)
+		imap_ops.nudge(run->upstream);
+	else if (strcmp(part[0], "due") == 0 && message_of(run, part[1]))
+		message_of(run, part[1])->marks |= MARK_DUE;
+	else if (strcmp(part[0], "update") == 0)
+		check_kind(run, note, imap_ops.update(run->upstream, &run->maildrop), part[1]);
+	else if (strcmp(part[0], "close") == 0)
+		run_close(run);
+	else if (strcmp(part[0], "measured") == 0 && message_of(run, part[1]))
+		maildrop_measure(&run->maildrop, message_of(run, part[1]),
+				 strtoull(part[2], NULL, 10));
+	else
+		problem(run, "\"%s\": no such thing to do", note);
+}
+
+static void check_size(struct run *run, const char *note, const char *rest)
+{
+	struct message *msg = message_of(run, rest);
+	unsigned long uid, octets;
+
+	if (!msg || sscanf(rest, "%lu %lu", &uid, &octets) != 2)
+		return;
+	bool is_inexact = strstr(rest, "inexact") != NULL;
+	if (msg->octets != octets || is_inexact != !!(msg->marks & MARK_INEXACT))
+		problem(run, "\"%s\": size %llu marks %u", note, (unsigned long long)msg->octets,
+			(unsigned)msg->marks);
+}
+
+static bool has_uidl(struct run *run, const char *rest)
+{
+	char uidl[UIDL_MAX + 1], want[200], tag[IDENTITY_TAG + 1];
+	struct message *msg = message_of(run, rest);
+	const char *text = strchr(rest, ' '), *at = text ? strchr(text, '@') : NULL;
+
+	if (!msg || !text)
+		return false;
+	snprintf(want, sizeof want, "%s", text + 1);
+	if (at) {
+		identity_tag(tag, run->conf.host, run->words[0], run->conf.folder,
+			     (uint32_t)strtoul(at + 1, NULL, 10));
+		snprintf(want, sizeof want, "%.*s%s%s", (int)(at - text - 1), text + 1, tag,
+			 at + 1 + strspn(at + 1, "0123456789"));
+	}
+	maildrop_uidl(&run->maildrop, msg, uidl);
+	if (strcmp(uidl, want) != 0)
+		problem(run, "the UIDL is %s, not %s", uidl, want);
+	return true;
+}
+
+static bool has_marks(struct run *run, const char *rest)
+{
+	struct message *msg = message_of(run, rest);
+
+	return msg && !!(msg->marks & MARK_EXACT) == !!strstr(rest, "exact") &&
+	       !!(msg->marks & MARK_STUB) == !!strstr(rest, "stub") &&
+	       !!(msg->marks & MARK_DUE) == !!strstr(rest, "due");
+}
+
+/* A line that begins with "?". */
+static void check(struct run *run, const char *note)
+{
+	const char *word = note + 2, *rest = strchr(word, ' ') ? strchr(word, ' ') + 1 : "";
+	const char *sent = imap_script_sent(&run->script);
+	bool is_good = false;
+
+	if (strncmp(word, "never ", 6) == 0)
+		is_good = !strstr(sent, rest);
+	else if (strncmp(word, "sent ", 5) == 0)
+		is_good = strstr(sent, rest) != NULL;
+	else if (strncmp(word, "why ", 4) == 0)
+		is_good = strcmp(run->why.text, rest) == 0;
+	else if (strncmp(word, "limits ", 7) == 0)
+		is_good = strncmp(imap_script_limits(&run->script), rest, strlen(rest)) == 0;
+	else if (strncmp(word, "dials ", 6) == 0)
+		is_good = run->script.world.dials == strtoul(rest, NULL, 10);
+	else if (strncmp(word, "secures ", 8) == 0)
+		is_good = run->script.world.secures == strtoul(rest, NULL, 10);
+	else if (strncmp(word, "readonly ", 9) == 0)
+		is_good = run->upstream && run->upstream->is_read_only == (*rest == 'y');
+	else if (strncmp(word, "announced ", 10) == 0)
+		is_good = run->spoon.sink.announced_octets == strtoul(rest, NULL, 10);
+	else if (strncmp(word, "uidl ", 5) == 0)
+		is_good = has_uidl(run, rest);
+	else if (strncmp(word, "marks ", 6) == 0)
+		is_good = has_marks(run, rest);
+	else if (strncmp(word, "size ", 5) == 0) {
+		check_size(run, note, rest);
+		is_good = true;
+	}
+	if (!is_good)
+		problem(run, "\"%s\" is not so; limits: %s, sent: %s", note,
+			imap_script_limits(&run->script), sent);
+}
+
+void run_init(struct run *run, const char *text, size_t chunk)
+{
+	memset(run, 0, sizeof *run);
+	imap_script_init(&run->script, text);
+	run->script.chunk = chunk;
+	run->conf = (struct upstream_conf){
+		.ops = &imap_ops,
+		.host = "Imap.Example.com",
+		.port = 143,
+		.folder = "INBOX",
+		.name = "joe",
+		.delete_after_s = DELETE_AFTER_NEVER,
+	};
+	run->words_used = 2;
+	strcpy(run->words[0], "joe");
+	strcpy(run->words[1], "secret");
+	run->spoon = (struct spoon){.sink = {.put = spoon_put}, .fail_at = SIZE_MAX};
+	buf_init(&run->spoon.got, 64 << 20);
+	maildrop_init(&run->maildrop);
+	state_memory_init(&run->state);
+}
+
+void run_fini(struct run *run)
+{
+	close_with(run, NULL);
+	state_memory_fini(&run->state);
+	buf_fini(&run->spoon.got);
+	imap_script_fini(&run->script);
+}
+
+void run_notes(struct run *run)
+{
+	char note[1000];
+
+	while (!*run->problem && !*run->script.failure &&
+	       imap_script_note(&run->script, note, sizeof note)) {
+		if (*note == '>')
+			act(run, note);
+		else
+			check(run, note);
+	}
+	close_with(run, NULL);
+	if (*run->script.failure)
+		problem(run, "%s", run->script.failure);
+}

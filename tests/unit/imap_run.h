@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_run.h - one case of the IMAP store before a scripted server: what the session does, what the
+ * server says, and what must come of it.
+ *
+ *	> conf key=value ...     before open: tls=clear|starttls|tls folder= delete=WAY[:FOLDER]
+ *	                         seen=on-quit|on-retr create after=SECONDS quirks= user=
+ *	                         password= stored badcert; "%20" stands for a blank
+ *	> open KIND              KIND is ok, refused, message, login, in-use, policy, upstream, client
+ *	> list KIND [count octets]
+ *	> fetch UID[:from+octets] KIND [text]     text: exactly what the sink got
+ *	> sink n                 the sink fails after n octets, with ERR_CLIENT
+ *	> delete UID, > retrieved UID, > due UID, > nudge
+ *	> update KIND
+ *	> close                  (else at the end of the case, and nothing is learned)
+ *	> whole                  only with the server's octets all at once
+ *	? never TEXT    ? sent TEXT    ? why TEXT    ? dials n    ? secures n    ? readonly yes|no
+ *	? size UID octets [inexact]    ? announced n
+ *	? limits WAIT:UNTIL ...        the deadlines set until now, milliseconds
+ *
+ * With `state` in the conf what is remembered outlives `close`, and the next `open` finds it:
+ *
+ *	> conf state uidl=FORMAT newest=N newest-first sizes-exact poison=hide|error
+ *	       uidvalidity=match|new|refuse host=NAME port=N
+ *	> measured UID octets    a whole RETR had so many
+ *	> later SECONDS          the wall clock
+ *	> fault put|read CODE    each write, or each read, of the state fails with that errno; 0: none
+ *	? uidl UID TEXT          "@0" in it is the tag of generation 0 of the mailbox in the conf
+ *	? marks UID [exact] [stub] [due]
+ */
+#ifndef POPGATE_IMAP_RUN_H
+#define POPGATE_IMAP_RUN_H
+
+#include "proxy/base/buf.h"
+#include "tests/fake/imap_script.h"
+#include "tests/fake/state_memory.h"
+#include "upstream/uidl.h"
+#include "upstream/upstream.h"
+
+struct spoon {
+	struct sink sink; /* first */
+	struct buf got;
+	size_t fail_at; /* SIZE_MAX: never */
+	size_t puts;
+};
+
+struct run {
+	struct imap_script script;
+	struct log log;
+	struct state_memory state;
+	struct uidl_format uidl;
+	struct upstream_conf conf;
+	char words[12][200]; /* what conf points to */
+	size_t words_used;
+	bool is_stored;
+	struct upstream *upstream;
+	struct maildrop maildrop;
+	struct notice why;
+	struct spoon spoon;
+	char problem[900]; /* "": none */
+};
+
+void run_init(struct run *, const char *text, size_t chunk);
+void run_fini(struct run *);
+
+/* Goes through the case; run->problem is what was wrong first. */
+void run_notes(struct run *);
+
+/* The lines that tests in C say themselves: `note` for the words of a problem. */
+void run_open(struct run *, const char *note, const char *kind);
+void run_list(struct run *, const char *note, const char *kind, const char *rest);
+void run_close(struct run *);
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_caps.c - what a server can do, who it says it is, and which row of oddities that makes.
+ *
+ * Capabilities of before the login say nothing about after it (B-24). ID travels with whatever else
+ * has to be said: with CAPABILITY where that must be asked, else with the first command that comes
+ * (M-13); imap_receive() takes its reply on the way.
+ */
+#include <string.h>
+
+#include "proxy/base/text.h"
+#include "upstream/imap_login.h"
+
+static const struct {
+	const char *name;
+	unsigned cap;
+} known[] = {
+	{"IMAP4rev1", CAP_IMAP4REV1},
+	{"IMAP4rev2", CAP_IMAP4REV2},
+	{"STARTTLS", CAP_STARTTLS},
+	{"LOGINDISABLED", CAP_LOGINDISABLED},
+	{"SASL-IR", CAP_SASL_IR},
+	{"UIDPLUS", CAP_UIDPLUS},
+	{"SPECIAL-USE", CAP_SPECIAL_USE},
+	{"LIST-EXTENDED", CAP_LIST_EXTENDED},
+	{"MOVE", CAP_MOVE},
+	{"CONDSTORE", CAP_CONDSTORE},
+	{"QRESYNC", CAP_CONDSTORE}, /* RFC 7162 section 3.2.3 */
+	{"OBJECTID", CAP_OBJECTID},
+	{"X-GM-EXT-1", CAP_GMAIL},
+	{"ESEARCH", CAP_ESEARCH},
+	{"ENABLE", CAP_ENABLE},
+	{"ID", CAP_ID},
+	{"UIDONLY", CAP_UIDONLY},
+	{"UNSELECT", CAP_UNSELECT},
+	{"IDLE", CAP_IDLE},
+};
+
+/* What belongs to revision 2 itself (RFC 9051 appendix E). */
+#define REV2_CAPS                                                                                  \
+	(CAP_UIDPLUS | CAP_MOVE | CAP_ESEARCH | CAP_ENABLE | CAP_UNSELECT | CAP_IDLE |             \
+	 CAP_LIST_EXTENDED | CAP_SASL_IR)
+
+static unsigned cap_of(const struct mailimap_capability *capability)
+{
+	static const char limit[] = "MESSAGELIMIT=";
+	const char *name = capability->cap_data.cap_name;
+
+	if (!name)
+		return 0;
+	if (capability->cap_type == MAILIMAP_CAPABILITY_AUTH_TYPE)
+		return text_same(name, "PLAIN") ? CAP_AUTH_PLAIN : 0;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (text_same(name, known[i].name))
+			return known[i].cap;
+	size_t len = sizeof limit - 1;
+	return text_same_n(name, strnlen(name, len), limit, len) ? CAP_MESSAGELIMIT : 0;
+}
+
+void imap_caps_forget(struct imap_client *client)
+{
+	struct mailimap_connection_info *info = client->im->imap_connection_info;
+
+	if (info && info->imap_capability)
+		mailimap_capability_data_free(info->imap_capability);
+	if (info)
+		info->imap_capability = NULL;
+	client->caps = 0;
+}
+
+/* Makes bits of what libetpan collected, if it did, and frees that. */
+static void take_caps(struct imap_client *client)
+{
+	struct mailimap_connection_info *info = client->im->imap_connection_info;
+	unsigned caps = CAP_KNOWN;
+
+	if (!info || !info->imap_capability || !info->imap_capability->cap_list)
+		return;
+	for (clistiter *at = clist_begin(info->imap_capability->cap_list); at; at = clist_next(at))
+		caps |= cap_of(clist_content(at));
+	if ((caps & CAP_IMAP4REV2) && !(caps & CAP_IMAP4REV1))
+		caps |= REV2_CAPS;
+	imap_caps_forget(client);
+	client->caps = caps;
+}
+
+struct err imap_caps_learn(struct imap_client *client)
+{
+	take_caps(client);
+	if (client->caps)
+		return OK;
+	TRY(imap_command(client, PHASE_GREETING, "CAPABILITY"));
+	take_caps(client);
+	client->caps |= CAP_KNOWN;
+	imap_client_trim(client);
+	return OK;
+}
+
+static void choose(struct imap_client *client, bool is_last)
+{
+	const struct imap_wire *wire = client->wire;
+
+	client->quirks = client->given
+				 ? client->given
+				 : imap_quirks_choose(imap_wire_capabilities(wire),
+						      imap_wire_id(wire), imap_wire_greeting(wire));
+	if (is_last)
+		LOG(client->log, LEVEL_NOTE, "imap-quirks", log_text("row", client->quirks->name),
+		    log_text("id", imap_wire_id(wire)));
+}
+
+static struct err send_id(struct imap_client *client)
+{
+	return imap_send(client, &client->id_tag,
+			 "ID (\"name\" \"popgate\" \"version\" \"" VERSION "\")");
+}
+
+struct err imap_caps_take_id(struct imap_client *client, enum imap_phase phase)
+{
+	int tag = client->id_tag;
+
+	client->id_tag = 0;
+	TRY(imap_await(client, phase, tag));
+	TRY(imap_parse(client, tag));
+	if (!imap_was(client, WIRE_OK))
+		imap_client_forget(client, CAP_ID);
+	choose(client, true);
+	return OK;
+}
+
+/* CAPABILITY, and ID in the same flight for servers that knew it before the login. */
+static struct err ask_both(struct imap_client *client, bool has_id)
+{
+	int tag;
+
+	TRY(imap_send(client, &tag, "CAPABILITY"));
+	if (has_id)
+		TRY(send_id(client));
+	TRY(imap_receive(client, PHASE_LOGIN, tag));
+	TRY(imap_outcome(client, PHASE_GREETING));
+	take_caps(client);
+	if (has_id)
+		TRY(imap_caps_take_id(client, PHASE_LOGIN));
+	client->caps |= CAP_KNOWN;
+	return OK;
+}
+
+/* An OK alone proves nothing (N-10). */
+static bool is_enabled(const struct imap_client *client, const char *extension)
+{
+	const char *at = imap_wire_enabled(client->wire);
+	size_t len = strlen(extension);
+
+	while (*at) {
+		size_t word = strcspn(at, " ");
+		if (text_same_n(at, word, extension, len))
+			return true;
+		at += word + strspn(at + word, " ");
+	}
+	return false;
+}
+
+/* Only where there is no revision 1 (H-12). */
+static struct err enable_rev2(struct imap_client *client)
+{
+	if ((client->caps & (CAP_IMAP4REV1 | CAP_IMAP4REV2)) != CAP_IMAP4REV2 ||
+	    (client->quirks->traits & QUIRK_NO_ENABLE))
+		return OK;
+	int tag;
+	TRY(imap_send(client, &tag, "ENABLE IMAP4rev2"));
+	TRY(imap_receive(client, PHASE_LOGIN, tag));
+	client->is_rev2 = imap_was(client, WIRE_OK) && is_enabled(client, "IMAP4rev2");
+	if (!imap_was(client, WIRE_OK))
+		imap_client_forget(client, CAP_ENABLE);
+	return OK;
+}
+
+struct err imap_caps_settle(struct imap_client *client, bool had_id)
+{
+	bool is_asked = false;
+
+	take_caps(client);
+	if (!client->caps) {
+		TRY(ask_both(client, had_id));
+		is_asked = had_id;
+	}
+	if (!is_asked && (client->caps & CAP_ID))
+		TRY(send_id(client));
+	if (!is_asked)
+		choose(client, !client->id_tag);
+	if (client->id_tag && (client->quirks->traits & QUIRK_ID_FIRST))
+		TRY(imap_caps_take_id(client, PHASE_LOGIN));
+	TRY(enable_rev2(client));
+	imap_client_trim(client);
+	return OK;
+}

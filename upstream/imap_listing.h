@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_listing.h - a listing under way, as the files that make it share it.
+ *
+ * Whatever a listing is made from, it ends as a ledger: loaded from the state, or empty where
+ * nothing is remembered. imap_list.c leads. imap_all.c asks the server for everything, by the tables
+ * of imap_table.c; imap_known.c only for what has changed, by the searches of imap_search.c.
+ * imap_epoch.c recognises messages whose UIDs have changed, by ids that imap_ids.c learns.
+ * imap_measure.c counts what messages really have; imap_show.c turns the rows into a maildrop.
+ *
+ * Nothing is taken out of the ledger before the listing is known to be whole: a row may hold a UIDL
+ * that nobody could make again.
+ */
+#ifndef POPGATE_IMAP_LISTING_H
+#define POPGATE_IMAP_LISTING_H
+
+#include "proxy/base/buf.h"
+#include "upstream/imap.h"
+#include "upstream/ledger.h"
+#include "upstream/uidl.h"
+
+/* UIDs in an array of its own. */
+struct uids {
+	uint32_t *at; /* owned */
+	size_t count, room;
+};
+
+void uids_fini(struct uids *); /* a zeroed struct is fine */
+void uids_add(struct uids *, uint32_t uid);
+/* Ascending, each once. Returns how many were there twice. */
+size_t uids_sort(struct uids *);
+bool uids_have(const struct uids *, uint32_t uid); /* they are sorted */
+
+struct listing {
+	struct imap *imap;
+	bool has_state;            /* this mailbox is remembered */
+	struct ledger ledger;      /* what is known of the mailbox; at the end what there is */
+	enum ledger_source strong; /* what the server can tell for ever of a message, else NONE */
+	/* As told when the listing began; 0: not told. */
+	uint32_t uidnext;
+	uint64_t highestmodseq;
+	struct uids promised; /* hidden: their deletion is written down */
+	struct uids seen;     /* with has_seen: all that are there; else the ledger says it */
+	bool has_seen;
+	bool is_window;  /* what the server shows is not all that there is (M-08) */
+	bool is_begun;   /* a new epoch: nothing may be saved before its rows are recognised */
+	bool is_odd;     /* the newest answer did not fit together */
+	bool is_changed; /* the ledger is to be saved */
+	bool is_at_risk; /* and nothing may be shown unless that succeeds (E-08) */
+};
+
+/* One message, as a FETCH told it. */
+struct told {
+	uint64_t octets; /* 0: not told */
+	uint32_t uid;
+	uint32_t id; /* offset in the table's texts; 0: not told */
+	bool has_flags, is_deleted;
+	bool is_loose; /* told without a believable number, and perhaps in parts */
+};
+
+/* What one command told, by message sequence number while it runs, by UID afterwards. */
+struct table {
+	struct told *rows;  /* owned */
+	size_t room, top;   /* rows there are; the highest number told */
+	struct told *loose; /* owned: messages without a believable number */
+	size_t loose_len, loose_room;
+	struct buf texts;
+	enum ledger_source source; /* what `id` is */
+	size_t count;              /* afterwards: rows, ascending by UID */
+	bool is_wrong;             /* two UIDs under one number, or more than there can be */
+	bool is_limited;           /* the server cut its answer (RFC 9738) */
+};
+
+void imap_table_fini(struct table *); /* a zeroed struct is fine */
+
+/* imap_table.c. UID, size, \Deleted and, with `source`, strong ids of the UIDs `from` to `to`
+ * (UINT32_MAX: "*", which always brings the last message, as IMAP has it). Replies may come in any
+ * order, split, repeated (C-03). Answers that the server cuts into parts are put together. If it
+ * does not know the items for ids it is never asked for them again (N-13). ERR_UPSTREAM if two
+ * messages have one UID. */
+struct err imap_table_fetch(struct imap *, struct table *, enum ledger_source source, uint32_t from,
+			    uint32_t to) MUST_USE;
+
+/* imap_all.c. Puts what was told into the ledger. False: memory is out. */
+bool listing_take(struct listing *, const struct table *);
+
+/* imap_all.c. Everything, in windows of UIDs if there is much of it (M-15), believed if it is whole
+ * (C-05); then what is no longer there is taken out of the ledger, unless the server only shows a
+ * window. */
+struct err listing_all(struct listing *) MUST_USE;
+
+/* imap_all.c. Takes out of the ledger what is not among `seen`. */
+void listing_retain(struct listing *, const struct uids *seen);
+
+/* imap_all.c. New messages: those of UID `from` and above. *count: so many there were. */
+struct err listing_from(struct listing *, uint32_t from, size_t *count) MUST_USE;
+
+/* imap_known.c. Only what has changed (M-07). *is_known is false if the ledger does not know enough,
+ * or if what the server says does not fit together: then everything must be listed. */
+struct err listing_known(struct listing *, bool *is_known) MUST_USE;
+
+/* imap_search.c. The UIDs that UID SEARCH finds for `key`, "ALL" or "DELETED", sorted. In several
+ * commands if the reply could be too long. ERR_UPSTREAM also if there was no answer, or only part of
+ * it. */
+struct err imap_search(struct imap *, const struct ledger *, const char *key,
+		       struct uids *out) MUST_USE;
+
+/* imap_epoch.c. Whether the ledger is about this folder as it is now (E-02, E-04, E-09). */
+bool listing_is_same_epoch(const struct listing *);
+/* imap_epoch.c. Begins a new epoch, lists, recognises what can be, and saves. The ledger is the new
+ * one. ERR_UPSTREAM if the policy is to refuse, or if it cannot be saved. */
+struct err listing_new_epoch(struct listing *) MUST_USE;
+
+/* imap_list.c. Saves; *is_stale as ledger_save(). */
+struct err listing_save(struct listing *, bool *is_stale) MUST_USE;
+
+/* imap_ids.c. What the server can tell for ever of each message, or NONE; `format` may want one. */
+enum ledger_source imap_strong_source(const struct imap *);
+/* imap_ids.c. The header hashes of rows that have no id, until all have one or the budget is used up.
+ * A message that has neither Message-ID nor Date gets an id that no other will ever have; so does,
+ * without `shown`, one that the server cannot read. An error: the connection is lost, or the server
+ * says that it cannot just now. */
+struct ids_budget {
+	uint64_t octets;   /* of headers, left */
+	uint64_t until_ms; /* moment; 0: none */
+	bool (*is_wanted)(const void *arg);
+	const void *arg;
+	const struct maildrop *shown; /* or NULL */
+	bool without_deleted; /* nothing is learned of what is marked deleted in `shown` */
+};
+struct err imap_learn_headers(struct imap *, struct ledger *, struct ids_budget *,
+			      size_t *learned) MUST_USE;
+
+/* imap_measure.c. Octets of a message as RETR sends it, counted. */
+struct err imap_measure(struct imap *, uint32_t uid, uint64_t hint, uint64_t *octets) MUST_USE;
+/* imap_measure.c. sizes=exact: measures rows that are to be shown, newest first, until `until_ms`.
+ * What cannot be measured stays as it is. */
+void imap_measure_rows(struct listing *, uint64_t until_ms);
+
+/* imap_show.c. What a row's UIDL can be made of. */
+struct uidl_parts listing_parts(const struct ledger *, const struct ledger_row *);
+/* imap_show.c. Whether anybody may see the row at all: not hidden, promised, or \Deleted. */
+bool listing_is_visible(const struct listing *, const struct ledger_row *);
+/* imap_show.c. Names that must be given before anything is shown: twins (E-03); the edge of newest=.
+ * Changes the ledger. */
+struct err listing_settle(struct listing *) MUST_USE;
+/* imap_show.c. The maildrop, sealed; imap->pending, and what is left to be learned. */
+struct err listing_show(struct listing *, struct maildrop *) MUST_USE;
+
+#endif

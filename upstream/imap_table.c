@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_table.c - what FETCH tells of many messages.
+ *
+ * The replies may come in any order, split, repeated, and between others (C-03): they are gathered
+ * in a table by message sequence number, which nobody can shift while the table has no conflict.
+ * Some servers send no number (RFC 9586) or one beyond all messages (N-06): such replies stand for
+ * themselves, by UID. */
+#include "upstream/imap_listing.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	SPARE_ROWS = 1024,                /* messages that may come in while we list */
+	ROUNDS = MAILDROP_MESSAGES / 100, /* parts of a listing that a server may cut it into */
+	TEXTS_MAX = 1 << 30,
+};
+
+void imap_table_fini(struct table *table)
+{
+	free(table->rows);
+	free(table->loose);
+	buf_fini(&table->texts);
+	*table = (struct table){.rows = NULL};
+}
+
+/* Zeroed memory that nobody touches costs nothing: a server that lies about EXISTS gains little. */
+static bool table_start(struct table *table, uint32_t exists, enum ledger_source source)
+{
+	size_t room = (size_t)exists + SPARE_ROWS;
+
+	imap_table_fini(table);
+	*table = (struct table){
+		.rows = calloc(room, sizeof *table->rows), .room = room, .source = source};
+	buf_init(&table->texts, TEXTS_MAX);
+	return table->rows != NULL;
+}
+
+/* The row of a reply that has no number to go by; NULL if there can be no more. */
+static struct told *loose_row(struct table *table, uint32_t uid)
+{
+	/* The parts of one reply mostly come one after the other. */
+	for (size_t i = table->loose_len, near = 0; i && near < 4; i--, near++)
+		if (table->loose[i - 1].uid == uid)
+			return &table->loose[i - 1];
+	if (table->loose_len == table->loose_room) {
+		size_t room = table->loose_room * 2 + 256;
+		struct told *loose = table->loose_len < MAILDROP_MESSAGES
+					     ? reallocarray(table->loose, room, sizeof *loose)
+					     : NULL;
+		if (!loose)
+			return NULL;
+		table->loose = loose;
+		table->loose_room = room;
+	}
+	table->loose[table->loose_len] = (struct told){.uid = uid, .is_loose = true};
+	return &table->loose[table->loose_len++];
+}
+
+static struct told *row_of(struct table *table, const struct wire_item *item)
+{
+	if (!item->number || item->number > table->room) {
+		/* Only a line that names a message is missed. */
+		struct told *row = item->has_uid ? loose_row(table, item->uid) : NULL;
+		table->is_wrong |= item->has_uid && !row;
+		return row;
+	}
+	struct told *row = &table->rows[item->number - 1];
+	if (item->has_uid && row->uid && row->uid != item->uid) {
+		table->is_wrong = true;
+		return NULL;
+	}
+	if (item->has_uid)
+		row->uid = item->uid;
+	if (item->number > table->top)
+		table->top = item->number;
+	return row;
+}
+
+static void take_id(struct table *table, struct told *row, const char *id)
+{
+	if (!*id || row->id)
+		return;
+	size_t at = buf_len(&table->texts) ? buf_len(&table->texts) : 1;
+	bool is_kept = (buf_len(&table->texts) || buf_put(&table->texts, "", 1)) &&
+		       buf_put(&table->texts, id, strlen(id) + 1);
+	if (is_kept)
+		row->id = (uint32_t)at;
+	else
+		table->is_wrong = true;
+}
+
+/* Takes one FETCH reply. Called by the doorman for each, ours or unsolicited. */
+static void take_row(void *arg, const struct wire_item *item)
+{
+	struct table *table = arg;
+	struct told *row = row_of(table, item);
+
+	if (!row)
+		return;
+	if (item->has_octets)
+		row->octets = item->octets;
+	if (item->has_flags) {
+		row->has_flags = true;
+		row->is_deleted = item->is_deleted;
+	}
+	if (table->source == LEDGER_EMAILID)
+		take_id(table, row, item->email_id);
+	if (table->source == LEDGER_GM_MSGID)
+		take_id(table, row, item->gm_msgid);
+}
+
+/* Reads the UID at the end of `[MESSAGELIMIT n uid]` (RFC 9738); 0 if there is none. */
+static uint32_t limit_of(const struct wire_status *status)
+{
+	const char *last = strrchr(status->code_args, ' ');
+
+	if (!last)
+		return 0;
+	unsigned long uid = strtoul(last, NULL, 10);
+	return uid <= UINT32_MAX ? (uint32_t)uid : 0;
+}
+
+static const char *items_of(enum ledger_source source)
+{
+	switch (source) {
+	case LEDGER_EMAILID:
+		return "UID RFC822.SIZE FLAGS EMAILID";
+	case LEDGER_GM_MSGID:
+		return "UID RFC822.SIZE FLAGS X-GM-MSGID";
+	case LEDGER_NONE:
+	case LEDGER_HEADER:
+		break;
+	}
+	return "UID RFC822.SIZE FLAGS";
+}
+
+static struct err send_one(struct imap *imap, const struct table *table, uint32_t from, uint32_t to)
+{
+	const char *items = items_of(table->source);
+
+	if (to == UINT32_MAX)
+		return imap_command(&imap->client, PHASE_LIST, "UID FETCH %u:* (%s)", from, items);
+	return imap_command(&imap->client, PHASE_LIST, "UID FETCH %u:%u (%s)", from, to, items);
+}
+
+/* One UID FETCH, in parts if the server answers in parts: from the end. */
+static struct err gather(struct imap *imap, struct table *table, uint32_t from, uint32_t to)
+{
+	struct imap_client *client = &imap->client;
+	struct err err;
+
+	imap_wire_expect_items(client->wire, take_row, table);
+	for (int round = 0;; round++) {
+		err = send_one(imap, table, from, to);
+		if (err.kind)
+			break;
+		imap_client_trim(client);
+		const struct wire_status *status = imap_wire_status(client->wire);
+		if (strcmp(status->code, "MESSAGELIMIT") != 0)
+			break;
+		uint32_t next = limit_of(status);
+		table->is_limited = true;
+		if (next < 2 || round >= ROUNDS || next - 1 >= to || next - 1 < from)
+			break;
+		to = next - 1;
+	}
+	imap_wire_expect_items(client->wire, NULL, NULL);
+	return err;
+}
+
+static int by_uid(const void *a, const void *b)
+{
+	const struct told *one = a, *two = b;
+
+	return (one->uid > two->uid) - (one->uid < two->uid);
+}
+
+static bool is_ascending(const struct table *table)
+{
+	for (size_t i = 1; i < table->count; i++)
+		if (table->rows[i - 1].uid > table->rows[i].uid)
+			return false;
+	return true;
+}
+
+/* What was told of one message in several replies without a number becomes one. False if two
+ * messages that have numbers have one UID. */
+static bool merge(struct table *table)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < table->count; i++) {
+		const struct told *row = &table->rows[i];
+		struct told *before = kept ? &table->rows[kept - 1] : NULL;
+		if (!before || before->uid != row->uid) {
+			table->rows[kept++] = *row;
+			continue;
+		}
+		if (!before->is_loose && !row->is_loose)
+			return false;
+		before->octets = before->octets ? before->octets : row->octets;
+		before->id = before->id ? before->id : row->id;
+		if (!before->has_flags) {
+			before->has_flags = row->has_flags;
+			before->is_deleted = row->is_deleted;
+		}
+		before->is_loose &= row->is_loose;
+	}
+	table->count = kept;
+	return true;
+}
+
+/* Rows without gaps, ascending by UID. */
+static struct err put_in_order(struct table *table)
+{
+	for (size_t i = 0; i < table->top; i++)
+		if (table->rows[i].uid)
+			table->rows[table->count++] = table->rows[i];
+	if (table->loose_len > table->room - table->count) {
+		size_t room = table->count + table->loose_len;
+		struct told *rows = reallocarray(table->rows, room, sizeof *rows);
+		if (!rows)
+			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+		table->rows = rows;
+		table->room = room;
+	}
+	if (table->loose_len)
+		memcpy(table->rows + table->count, table->loose,
+		       table->loose_len * sizeof *table->rows);
+	table->count += table->loose_len;
+	if (!is_ascending(table))
+		qsort(table->rows, table->count, sizeof *table->rows, by_uid);
+	return merge(table) ? OK
+			    : ERR(ERR_UPSTREAM, 0, "the mail server gave two messages one UID");
+}
+
+struct err imap_table_fetch(struct imap *imap, struct table *table, enum ledger_source source,
+			    uint32_t from, uint32_t to)
+{
+	uint32_t exists = imap_wire_exists(imap->client.wire);
+
+	if (imap->has_no_ids)
+		source = LEDGER_NONE;
+	if (!table_start(table, exists, source))
+		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+	struct err err = gather(imap, table, from, to);
+	bool is_refused = err.kind && source != LEDGER_NONE &&
+			  imap_client_is_alive(&imap->client) && imap_was(&imap->client, WIRE_BAD);
+	if (is_refused) {
+		LOG(imap->log, LEVEL_NOTE, "imap-no-ids");
+		imap->has_no_ids = true;
+		if (!table_start(table, exists, LEDGER_NONE))
+			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+		err = gather(imap, table, from, to);
+	}
+	TRY(err);
+	return put_in_order(table);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* state_lmdb.h - one state directory, as the files state_lmdb*.c share it. The world sees only
+ * state.h.
+ *
+ * state_lmdb.c opens and reads; state_lmdb_write.c gathers the writes of several callers into one
+ * transaction; state_lmdb_value.c is how a value lies in the file; state_lmdb_head.c
+ * and state_lmdb_check.c look over a whole file before LMDB may touch it.
+ *
+ * In the directory lie LMDB's two files: data.mdb, which is everything, and lock.mdb, which is made
+ * anew when it is missing. Locks, and the order in which they are taken: `queue_lock` (who writes
+ * next), then `map_lock` (held shared by every transaction, alone by whoever maps the file anew).
+ * Both are only ever taken on the pool.
+ */
+#ifndef POPGATE_STATE_LMDB_H
+#define POPGATE_STATE_LMDB_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <lmdb.h>
+
+#include "upstream/state.h"
+
+enum {
+	STATE_HEAD = 17,      /* octets before each value in the file */
+	STATE_FORMAT = 1,     /* the first of them; a change of anything in the file gets another */
+	STATE_READERS = 1200, /* transactions that may read at once, all processes together */
+};
+
+/* The record that says which format this is. It is written in each transaction, so its version is
+ * the highest that was ever given. Keys of users never begin with an octet below a blank. */
+extern const char state_format_key[];
+extern const char state_format_text[];
+
+/* --- state_lmdb_value.c ------------------------------------------------------------------- */
+
+/* Writes head and value: STATE_HEAD + len octets. */
+void state_value_make(void *out, const char *key, uint64_t version, const void *value, size_t len);
+
+/* False if what lies under `key` (`key_len` octets) is not what was once written there: another
+ * format, or a checksum that is wrong. The value is what stands behind the head. */
+bool state_value_read(const void *key, size_t key_len, const void *stored, size_t len,
+		      uint64_t *version);
+
+/* --- state_lmdb_head.c, state_lmdb_check.c ------------------------------------------------------------------- */
+
+/* Whether LMDB can open the file `fd` without harm: it is long enough, and both of its first pages
+ * make sense. What is wrong goes to `why`. */
+bool state_check_head(int fd, struct notice *why);
+
+/* Looks over every page that is in use and every value, by read(2), not through the map: so that
+ * nothing in the file can lead LMDB astray, and an octet that cannot be read is an error and no
+ * signal. Nobody may write meanwhile. Some 500 MB/s. */
+bool state_check_all(int fd, struct notice *why);
+
+/* --- state_lmdb.c ------------------------------------------------------------------------- */
+
+struct state_write; /* a put() that waits, in state_lmdb_write.c */
+
+struct state_lmdb {
+	struct state_store store; /* first */
+	struct log log;           /* a copy: for what fails and for the end of it */
+	char *file;               /* owned: the path of data.mdb */
+	MDB_env *env;
+	MDB_dbi dbi;
+	bool is_read_only;
+	atomic_uint_least64_t length; /* octets that the file has had at least */
+	pthread_rwlock_t map_lock;
+	pthread_mutex_t queue_lock;
+	pthread_cond_t queue_moved;
+	struct state_write *first, **last; /* who waits to be written */
+	bool is_led;                       /* somebody is writing */
+	unsigned commits;                  /* the leader's own: when to look for dead readers */
+	int told; /* code of the failed write that the log knows of; 0: all is well */
+};
+
+/* What an LMDB code or errno means to users of the state. */
+struct err state_lmdb_err(int code);
+
+/* OK if the file is still the one that was opened and no shorter than it was: a page behind its end
+ * would be a SIGBUS. */
+struct err state_lmdb_look(struct state_lmdb *) MUST_USE;
+
+/* Begins a transaction (MDB_RDONLY or 0) with map_lock held shared, whatever other processes have
+ * done to the size of the map. Both end in state_lmdb_end(), with a transaction that was not
+ * committed (it is aborted) or with NULL. */
+struct err state_lmdb_begin(struct state_lmdb *, unsigned flags, MDB_txn **out) MUST_USE;
+void state_lmdb_end(struct state_lmdb *, MDB_txn *);
+
+/* Twice the room for the map; false at the ceiling. No transaction of the caller's is open. */
+bool state_lmdb_grow(struct state_lmdb *);
+
+/* What became of a write: says once that they fail, and once that it is over. Not on the pool. */
+void state_lmdb_tell(struct state_lmdb *, const char *key, struct err);
+
+/* state_lmdb_write.c */
+struct err state_lmdb_put(struct state_store *, const struct env *, const struct state_change *,
+			  size_t count, bool *is_stale) MUST_USE;
+/* How many wait for the next transaction. For tests: then it is known what stands in it. */
+size_t state_lmdb_waiting(struct state_lmdb *);
+/* Writes the format record, version 0, into an empty file. An LMDB code or errno. */
+int state_lmdb_found(MDB_env *);
+
+#endif
