@@ -6,25 +6,36 @@ import sys
 sys.dont_write_bytecode = True
 
 import base64
+import concurrent.futures
 import imaplib
 import itertools
 import os
 import shutil
+import signal
 import ssl
 import tempfile
 
 import pytest
 
 import mails
+import others
 import rig
 
 IS_PEER = bool(os.environ.get("LIVE_PEER"))
-STORES = ["peer.live"] if IS_PEER else ["imap.live", "starttls.live", "imaps.live", "maildir.live"]
-MAIN_STORES = ["peer.live"] if IS_PEER else ["imaps.live", "maildir.live"]
+STORES = ["peer.live"] if IS_PEER else ["imap.live", "starttls.live", "imaps.live", "maildir.live",
+                                            "cyrus.live", "courier.live"]
+MAIN_STORES = ["peer.live"] if IS_PEER else ["imaps.live", "maildir.live", "cyrus.live", "courier.live"]
+IMAP_STORES = [store for store in MAIN_STORES if store != "maildir.live"]
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "popgate_only: makes no sense against another server")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as ^C: what was started is ended
+        signal.signal(number, interrupted)
+
+
+def interrupted(number, _):
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def pytest_collection_modifyitems(items):
@@ -76,6 +87,51 @@ def dovecot(top, authority):
     server.stop()
 
 
+ABSENT = {}  # kind of server: why this run has none
+
+
+def pytest_terminal_summary(terminalreporter):
+    for kind, reason in ABSENT.items():
+        terminalreporter.write_line(f"skipped: all tests with {kind}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def servers(top, dovecot):
+    """The servers that this machine can have, by kind."""
+    found = {"dovecot": dovecot}
+    kinds = {"cyrus": others.Cyrus, "courier": others.Courier} if not IS_PEER else {}
+
+    def make(kind):
+        try:
+            return kinds[kind](os.path.join(top, kind))
+        except others.Unavailable as reason:
+            ABSENT[kind] = str(reason)
+            return None
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # most of it is waiting for packages
+        made = list(pool.map(make, kinds))
+    try:
+        for server in filter(None, made):
+            try:
+                server.start()
+                found[server.kind] = server
+            except others.Unavailable as reason:
+                ABSENT[server.kind] = str(reason)
+        yield found
+    finally:
+        for server in filter(None, made):
+            server.stop()
+
+
+def server_of(request, kind):
+    if kind == "dovecot":
+        return request.getfixturevalue("dovecot")
+    servers = request.getfixturevalue("servers")
+    if kind not in servers:
+        pytest.skip(f"no {kind}: {ABSENT[kind]}")
+    return servers[kind]
+
+
 def check_log(gate):
     """No secret in the log, in any form that a careless line would give it."""
     log = gate.log()
@@ -88,13 +144,13 @@ def check_log(gate):
 
 
 @pytest.fixture(scope="session")
-def gate(top, program, authority, dovecot):
+def gate(top, program, authority, dovecot, servers):
     """The popgate that most tests share."""
     if IS_PEER:
         yield rig.Peer(dovecot)
         return
     server = rig.Popgate(os.path.join(top, "popgate"), program, authority,
-                         rig.stores_of(dovecot, authority), "drain = 1")
+                         rig.stores_of(authority=authority, **servers), "drain = 1")
     server.start()
     yield server
     status = server.stop()
@@ -103,14 +159,16 @@ def gate(top, program, authority, dovecot):
 
 
 @pytest.fixture
-def new_gate(request, top, program, authority, dovecot):
+def new_gate(request, top, program, authority):
     """Makes a popgate of the test's own: new_gate(settings="", stores=None), not yet started."""
     made = []
 
     def make(settings="drain = 1", stores=None, pair=None):
         directory = tempfile.mkdtemp(prefix="popgate-", dir=top)
         os.chmod(directory, 0o755)
-        stores_now = rig.stores_of(dovecot, authority) if stores is None else stores
+        stores_now = stores
+        if stores is None:
+            stores_now = rig.stores_of(authority=authority, **request.getfixturevalue("servers"))
         made.append(rig.Popgate(directory, program, authority, stores_now, settings, pair))
         return made[-1]
 
@@ -134,20 +192,40 @@ def user(numbers):
 
 @pytest.fixture(params=MAIN_STORES)
 def store(request):
+    server_of(request, mails.kind_of(request.param))
     return request.param
 
 
 @pytest.fixture(params=STORES)
 def any_store(request):
+    server_of(request, mails.kind_of(request.param))
     return request.param
+
+
+@pytest.fixture(params=IMAP_STORES)
+def imap_store(request):
+    server_of(request, mails.kind_of(request.param))
+    return request.param
+
+
+@pytest.fixture
+def upstream(request):
+    """The server behind the store of this test."""
+    name = next(name for name in ("store", "any_store", "imap_store") if name in request.fixturenames)
+    return server_of(request, mails.kind_of(request.getfixturevalue(name)))
+
+
+@pytest.fixture(params=["dovecot"] if IS_PEER else ["dovecot", "cyrus", "courier"])
+def imap_server(request):
+    """Each IMAP server there is."""
+    return server_of(request, request.param)
 
 
 class Direct:
     """A user's mailbox by plain IMAP: what is really there."""
 
-    def __init__(self, dovecot, user):
-        self.imap = imaplib.IMAP4("127.0.0.1", dovecot.imap)
-        self.imap.login(user, dovecot.password)
+    def __init__(self, server, user):
+        self.server, self.imap = server, server.connect(user)
         self.imap.select("INBOX")
 
     def fetch(self):
@@ -178,11 +256,13 @@ class Direct:
 
 
 @pytest.fixture
-def direct(dovecot):
+def direct(request, dovecot):
     opened = []
+    names = [name for name in ("upstream", "imap_server") if name in request.fixturenames]
+    server = request.getfixturevalue(names[0]) if names else dovecot
 
     def open_one(user):
-        opened.append(Direct(dovecot, user))
+        opened.append(Direct(server, user))
         return opened[-1]
 
     yield open_one

@@ -56,16 +56,43 @@ def name_of(octets):
     return re.match(rb"X-Live: (\S+)", octets)[1].decode()
 
 
+def with_crlf(stored):
+    return re.sub(rb"(?<!\r)\n", b"\r\n", stored)
+
+
 def over_imap(stored):
     """What Dovecot serves by IMAP: CRLF line ends, and 0x80 for the NUL that IMAP cannot carry."""
-    return re.sub(rb"(?<!\r)\n", b"\r\n", stored).replace(b"\0", b"\x80")
+    return with_crlf(stored).replace(b"\0", b"\x80")
+
+
+def by_imap(stored, kind):
+    """What a server of that kind serves by IMAP of what lies in its store, or was appended."""
+    if kind == "dovecot":
+        return over_imap(stored)
+    octets = with_crlf(stored)
+    return octets[:-1] if kind == "courier" and octets.endswith(b"\r") else octets
 
 
 def in_store(stored, store):
     """The message in octets with CRLF, as the POP3 server gets it from that store."""
     if store in ("maildir.live", "peer.live"):
-        return re.sub(rb"(?<!\r)\n", b"\r\n", stored)
-    return over_imap(stored)
+        return with_crlf(stored)
+    return by_imap(stored, kind_of(store))
+
+
+def kind_of(store):
+    """The server that has the mail of a store."""
+    name = store.partition(".")[0]
+    return name if name in ("cyrus", "courier") else "dovecot"
+
+
+# Why a server has no such message.
+REFUSED = {("nul", "cyrus"): "Cyrus takes no NUL"}
+
+
+def held(stored, store):
+    """Of these messages those that the server takes."""
+    return {name: octets for name, octets in stored.items() if (name, kind_of(store)) not in REFUSED}
 
 
 def over_pop(stored, store):

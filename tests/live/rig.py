@@ -5,6 +5,7 @@ Everything lies in one temporary directory, listens on loopback, and is ended by
 servers run as root and give their rights up, as in production: mail belongs to `nobody`.
 """
 import ctypes
+import imaplib
 import os
 import pwd
 import shutil
@@ -14,13 +15,21 @@ import subprocess
 import time
 
 PASSWORD = "Kw7-gEheim-9x"  # of every test user
+SCRIPT_PASSWORD = "secret"  # the same in tests/transcript
 OWNER = pwd.getpwnam("nobody")
 
 
+GIVEN = set()  # the kernel may name a port that nobody listens on yet a second time
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
 
 
 def wait_until(is_true, seconds=10, what="it"):
@@ -111,11 +120,11 @@ class Server:
         os.chmod(self.path(name), mode)
         return self.path(name)
 
-    def launch(self, argv, *ports):
+    def launch(self, argv, *ports, environment=None):
         """Starts it, and waits until it greets on these ports."""
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=self.directory)
+                                            cwd=self.directory, env=environment)
         end = time.monotonic() + 20
         while not all(greets(port) for port in ports):
             if self.process.poll() is not None or time.monotonic() > end:
@@ -144,8 +153,33 @@ class Server:
         return status
 
 
+def fill_maildir(top, messages, flags=()):
+    """A new Maildir; order, and so the UIDs that a server gives, by the names."""
+    home = os.path.dirname(top)
+    shutil.rmtree(home, ignore_errors=True)
+    for name in ("new", "cur", "tmp"):
+        os.makedirs(os.path.join(top, name))
+    for number, octets in enumerate(messages):
+        has = flags[number] if flags else ""
+        folder, info = ("cur", ":2," + has) if has or number % 2 else ("new", "")
+        name = f"{1700000000 + number}.M{number}P1.live{info}"
+        with open(os.path.join(top, folder, name), "wb") as out:
+            out.write(octets)
+    own(home)
+
+
+def own(top):
+    """Gives a tree to the owner of mail."""
+    for directory, _, files in os.walk(top):
+        os.chown(directory, OWNER.pw_uid, OWNER.pw_gid)
+        for name in files:
+            os.chown(os.path.join(directory, name), OWNER.pw_uid, OWNER.pw_gid)
+
+
 class Dovecot(Server):
     """IMAP for popgate to read from, POP3 to compare with; any user with the one password."""
+
+    kind = "dovecot"
 
     def __init__(self, directory, authority, password=PASSWORD):
         super().__init__(directory)
@@ -191,6 +225,16 @@ passdb {{
 userdb {{
   driver = static
   args = uid={OWNER.pw_uid} gid={OWNER.pw_gid} home={self.mail}/%u
+}}
+namespace inbox {{
+  inbox = yes
+  mailbox Trash {{
+    special_use = \\Trash
+    auto = create
+  }}
+  mailbox Archive {{
+    special_use = \\Archive
+  }}
 }}
 service anvil {{
   unix_listener anvil-auth-penalty {{
@@ -248,27 +292,36 @@ service pop3 {{
                 pass
         wait_until(lambda: not self.children(), what="the end of Dovecot")
 
+    def connect(self, user):
+        imap = imaplib.IMAP4("127.0.0.1", self.imap)
+        imap.login(user, self.password)
+        return imap
+
     def maildir(self, user):
         return os.path.join(self.mail, user, "Maildir")
 
     def fill(self, user, messages, flags=()):
         """A new Maildir for `user` with these messages (octets), in this order; Dovecot will give them
         the UIDs 1, 2, 3 ... `flags` are the Maildir's, for each."""
-        top = self.maildir(user)
-        shutil.rmtree(os.path.dirname(top), ignore_errors=True)
-        for name in ("new", "cur", "tmp"):
-            os.makedirs(os.path.join(top, name))
-        for number, octets in enumerate(messages):
-            has = flags[number] if flags else ""
-            folder, info = ("cur", ":2," + has) if has or number % 2 else ("new", "")
-            name = f"{1700000000 + number}.M{number}P1.live{info}"
-            with open(os.path.join(top, folder, name), "wb") as out:
-                out.write(octets)
-        for directory, _, files in os.walk(os.path.dirname(top)):
-            os.chown(directory, OWNER.pw_uid, OWNER.pw_gid)
-            for name in files:
-                os.chown(os.path.join(directory, name), OWNER.pw_uid, OWNER.pw_gid)
+        fill_maildir(self.maildir(user), messages, flags)
 
+    def fill_many(self, user, count):
+        """So many messages as links to few files, indexed: for tests of listing alone."""
+        fill_maildir(self.maildir(user), [])
+        octets, links = b"Subject: one of many\n\nLook at the number.\n", 50_000  # ext4 has 65,000
+        for number in range(count):  # with the size in the name Dovecot opens none of them
+            path = os.path.join(self.maildir(user), "cur", f"{1700000000 + number}.M0P1.live,S={len(octets)}:2,S")
+            if number % links:
+                os.link(first, path)
+                continue
+            first = path
+            with open(first, "wb") as out:
+                out.write(octets)
+            os.chown(first, OWNER.pw_uid, OWNER.pw_gid)
+        imap = self.connect(user)
+        assert imap.select("INBOX")[1] == [str(count).encode()]
+        imap.fetch("1:*", "(RFC822.SIZE)")
+        imap.logout()
 
     def flags(self, user):
         """{number at the filling: letters} of the messages that are still there, by the file names."""
@@ -286,6 +339,7 @@ class Popgate(Server):
     def __init__(self, directory, program, authority, stores, settings="", pair=None):
         super().__init__(directory)
         self.program = program
+        self.environment = None  # ours
         self.cert, self.key = pair or authority.issue("popgate-" + os.path.basename(directory))
         self.clear, self.strict, self.tls, self.bare = (free_port() for _ in range(4))
         os.makedirs(self.path("state"), mode=0o700)
@@ -328,7 +382,24 @@ tls     = implicit
         os.replace(new, self.path("map"))
 
     def start(self):
-        self.launch([self.program, "-c", self.config, "serve"], self.clear, self.strict, self.bare)
+        self.launch([self.program, "-c", self.config, "serve"], self.clear, self.strict, self.bare,
+                    environment=self.environment)
+
+    def connections(self):
+        """How many connections it has upstream."""
+        inodes, found = set(), 0
+        for name in os.listdir(f"/proc/{self.process.pid}/fd"):
+            try:
+                inodes.add(os.readlink(f"/proc/{self.process.pid}/fd/{name}"))
+            except OSError:
+                pass
+        own_ports = (self.clear, self.strict, self.tls, self.bare)
+        for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+            with open(path, encoding="ascii") as table:
+                rows = [line.split() for line in table][1:]
+            found += sum(f"socket:[{row[9]}]" in inodes and int(row[1].split(":")[1], 16) not in own_ports
+                         for row in rows)
+        return found
 
     def login(self, user, store):
         return f"{user}@{store}"
@@ -346,14 +417,17 @@ class Peer:
         return user
 
 
-def stores_of(dovecot, authority):
-    """The four kinds of store, by the domain of the POP3 name."""
-    return {
+def stores_of(dovecot, authority, **others):
+    """The kinds of store, by the domain of the POP3 name."""
+    found = {
         "imap.live": f"upstream=imap://127.0.0.1:{dovecot.imap} login=%n",
         "starttls.live": f"upstream=imap+starttls://localhost:{dovecot.imap} ca={authority.ca} login=%n",
         "imaps.live": f"upstream=imaps://localhost:{dovecot.imaps} ca={authority.ca} login=%n",
         "maildir.live": f"upstream=maildir:{dovecot.mail}/%n/Maildir local={local_secret()}",
     }
+    for server in others.values():
+        found[f"{server.kind}.live"] = f"upstream=imap://127.0.0.1:{server.imap} login=%n"
+    return found
 
 
 def local_secret(password=PASSWORD):

@@ -43,8 +43,8 @@ def test_capabilities(gate):
     assert any(line.startswith("SASL") and "PLAIN" in line for line in capa)
 
 
-def test_quit_deletes_exactly_what_is_marked(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(5))
+def test_quit_deletes_exactly_what_is_marked(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(5))
     with login(gate, user, store) as client:
         for number in (2, 4, 5):
             client.ok(f"DELE {number}")
@@ -55,8 +55,8 @@ def test_quit_deletes_exactly_what_is_marked(store, gate, dovecot, direct, user)
     assert direct(user).names() == ["m1", "m3"]
 
 
-def test_rset_takes_marks_back(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(3))
+def test_rset_takes_marks_back(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(3))
     with login(gate, user, store) as client:
         client.ok("DELE 1")
         client.ok("DELE 2")
@@ -67,8 +67,8 @@ def test_rset_takes_marks_back(store, gate, dovecot, direct, user):
     assert direct(user).names() == ["m1", "m2"]
 
 
-def test_nothing_goes_without_quit(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(3))
+def test_nothing_goes_without_quit(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(3))
     ways = [Pop.close, Pop.reset, lambda c: (c.send(b"QUIT"), c.close())]
     if not hasattr(gate, "is_peer"):  # which takes that for QUIT
         ways.append(lambda c: (c.send(b"QUIT now\r\n"), c.close()))
@@ -84,8 +84,8 @@ def test_nothing_goes_without_quit(store, gate, dovecot, direct, user):
 
 
 @pytest.mark.parametrize("leave", [Pop.close, Pop.reset], ids=["close", "reset"])
-def test_quit_counts_though_the_client_vanishes(leave, store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(3))
+def test_quit_counts_though_the_client_vanishes(leave, store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(3))
     client = login(gate, user, store)
     client.ok("DELE 2")
     client.send(b"QUIT\r\n")
@@ -94,8 +94,8 @@ def test_quit_counts_though_the_client_vanishes(leave, store, gate, dovecot, dir
     rig.wait_until(lambda: there.names() == ["m1", "m3"], what="the deletion")
 
 
-def test_pipelining(any_store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(2))
+def test_pipelining(any_store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(2))
     with Pop(gate.clear) as client:
         name = gate.login(user, any_store)
         client.send(f"USER {name}\r\nPASS {rig.PASSWORD}\r\nSTAT\r\nLIST\r\nUIDL\r\nRETR 1\r\n"
@@ -113,8 +113,8 @@ def test_pipelining(any_store, gate, dovecot, direct, user):
     assert direct(user).names() == ["m2"]
 
 
-def test_uidls_stay(store, gate, dovecot, user):
-    dovecot.fill(user, mails.plain(4))
+def test_uidls_stay(store, gate, upstream, user):
+    upstream.fill(user, mails.plain(4))
     with login(gate, user, store) as client:
         first = client.listing("UIDL")
         assert len(set(first.values())) == 4
@@ -127,8 +127,8 @@ def test_uidls_stay(store, gate, dovecot, user):
         assert list(client.listing("UIDL").values()) == [first[1], first[3], first[4]]
 
 
-def test_seen_is_set_on_quit_alone(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(3))
+def test_seen_is_set_on_quit_alone(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(3))
     with login(gate, user, store) as client:
         client.multi("RETR 1")
         client.multi("TOP 2 0")
@@ -143,8 +143,8 @@ def test_seen_is_set_on_quit_alone(store, gate, dovecot, direct, user):
 
 
 @pytest.mark.popgate_only
-def test_top_and_a_lost_session_set_no_seen(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(2))
+def test_top_and_a_lost_session_set_no_seen(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(2))
     with login(gate, user, store) as client:
         client.multi("RETR 1")
         client.multi("TOP 2 1")
@@ -155,8 +155,8 @@ def test_top_and_a_lost_session_set_no_seen(store, gate, dovecot, direct, user):
 
 
 @pytest.mark.popgate_only
-def test_what_others_marked_survives(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(4))
+def test_what_others_marked_survives(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(4))
     other = direct(user)
     other.delete_flag("m2")
     with login(gate, user, store) as client:
@@ -173,8 +173,8 @@ def test_what_others_marked_survives(store, gate, dovecot, direct, user):
 
 
 @pytest.mark.popgate_only
-def test_what_others_removed_is_gone_and_no_more(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(3))
+def test_what_others_removed_is_gone_and_no_more(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(3))
     other = direct(user)
     with login(gate, user, store) as client:
         other.delete_flag("m2")
@@ -188,8 +188,8 @@ def test_what_others_removed_is_gone_and_no_more(store, gate, dovecot, direct, u
     assert direct(user).names() == ["m1"]
 
 
-def test_wrong_password(any_store, gate, dovecot, user):
-    dovecot.fill(user, mails.plain(1))
+def test_wrong_password(any_store, gate, upstream, user):
+    upstream.fill(user, mails.plain(1))
     with Pop(gate.clear) as client:
         name = gate.login(user, any_store)
         assert client.try_login(name, "wrong").startswith("-ERR [AUTH]")
@@ -217,8 +217,8 @@ def test_names_cannot_leave_their_folder(gate):
             assert client.try_login(f"{name}@maildir.live", rig.PASSWORD).startswith("-ERR [AUTH]")
 
 
-def test_auth_plain_and_login(store, gate, dovecot, user):
-    dovecot.fill(user, mails.plain(1))
+def test_auth_plain_and_login(store, gate, upstream, user):
+    upstream.fill(user, mails.plain(1))
     name = gate.login(user, store)
     encode = lambda text: base64.b64encode(text.encode()).decode()
     plain = encode(f"\0{name}\0{rig.PASSWORD}")
@@ -240,8 +240,8 @@ def test_auth_plain_and_login(store, gate, dovecot, user):
 
 
 @pytest.mark.popgate_only
-def test_two_sessions(store, gate, dovecot, user):
-    dovecot.fill(user, mails.plain(1))
+def test_two_sessions(store, gate, upstream, user):
+    upstream.fill(user, mails.plain(1))
     name = gate.login(user, store)
     with login(gate, user, store) as first, Pop(gate.clear) as second:
         reply = second.try_login(name.upper() if store == "imaps.live" else name, rig.PASSWORD)
@@ -265,8 +265,8 @@ time.sleep(60)
 """
 
 
-def test_the_lock_dies_with_its_client(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(2))
+def test_the_lock_dies_with_its_client(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(2))
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, os.path.dirname(__file__),
                                str(gate.clear), gate.login(user, store), rig.PASSWORD],
                               stdout=subprocess.PIPE)
@@ -323,8 +323,8 @@ def test_stls_forgets_the_name(gate, dovecot, context, user):
         assert "[AUTH]" not in client.err(f"PASS {rig.PASSWORD}")
 
 
-def test_odd_lines(gate, dovecot, store, user):
-    dovecot.fill(user, mails.plain(2))
+def test_odd_lines(gate, upstream, store, user):
+    upstream.fill(user, mails.plain(2))
     with login(gate, user, store) as client:
         for line in ("RETR 0", "RETR 3", "RETR -1", "RETR 1a", "RETR 99999999999999999999", "RETR",
                      "DELE 0x1", "NONSENSE", "LIST 9", "UIDL 9", "TOP 1 -1"):
@@ -333,8 +333,8 @@ def test_odd_lines(gate, dovecot, store, user):
         client.ok("QUIT")
 
 
-def test_an_empty_mailbox(any_store, gate, dovecot, user):
-    dovecot.fill(user, [])
+def test_an_empty_mailbox(any_store, gate, upstream, user):
+    upstream.fill(user, [])
     with login(gate, user, any_store) as client:
         assert client.stat() == (0, 0)
         assert client.multi("LIST") == b"" and client.multi("UIDL") == b""
@@ -342,8 +342,8 @@ def test_an_empty_mailbox(any_store, gate, dovecot, user):
         client.ok("QUIT")
 
 
-def test_a_thousand_messages(store, gate, dovecot, direct, user):
-    dovecot.fill(user, mails.plain(1000))
+def test_a_thousand_messages(store, gate, upstream, direct, user):
+    upstream.fill(user, mails.plain(1000))
     with login(gate, user, store) as client:
         assert client.stat()[0] == 1000
         assert len(set(client.listing("UIDL").values())) == 1000
@@ -355,9 +355,9 @@ def test_a_thousand_messages(store, gate, dovecot, direct, user):
 
 
 @pytest.mark.popgate_only
-def test_a_client_that_reads_slowly_gets_it_all(store, gate, dovecot, user):
+def test_a_client_that_reads_slowly_gets_it_all(store, gate, upstream, user):
     stored = mails.tricky()["big"]
-    dovecot.fill(user, [stored])
+    upstream.fill(user, [stored])
     with login(gate, user, store) as client:
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.send(b"RETR 1\r\n")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.popgate_only
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "transcript")
 FILES = sorted(glob.glob(os.path.join(FOLDER, "*.pop3")))
-PASSWORD = "secret"
+PASSWORD = rig.SCRIPT_PASSWORD
 # Ways in which a Dovecot is no scripted store.
 OF_THE_STORE = {"fail", "alert", "read-only"}
 ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\", "{": b"{"}
@@ -133,11 +133,11 @@ class Script:
                 return user["name"], user.get("local", PASSWORD)
         return None
 
-    def map(self, dovecot):
+    def map(self, server, login):
         text = ""
         policy = " delete=never" * ("keep" in self.flags) + " seen=never" * ("unseen" in self.flags)
         for user in self.users:
-            text += f'"{user["name"]}" upstream=imap://127.0.0.1:{dovecot.imap} login=joe{policy}'
+            text += f'"{user["name"]}" upstream=imap://127.0.0.1:{server.imap} login={login}{policy}'
             if "local" in user:
                 text += f' local={rig.local_secret(user["local"])}'
                 text += f' password={{plain}}{user.get("stored", PASSWORD)}'
@@ -148,11 +148,17 @@ class Script:
 
 
 @pytest.fixture(scope="module")
-def mine(top, authority):
+def own_dovecot(top, authority):
+    """It has one password alone, so the scripts' needs a Dovecot of its own."""
     server = rig.Dovecot(os.path.join(top, "transcripts"), authority, PASSWORD)
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def mine(imap_server, own_dovecot):
+    return own_dovecot if imap_server.kind == "dovecot" else imap_server
 
 
 @pytest.fixture(scope="module")
@@ -227,14 +233,14 @@ def uidl_finder(script, gate, context):
 
 
 @pytest.mark.parametrize("path", FILES, ids=[os.path.basename(path)[:-5] for path in FILES])
-def test_transcript(path, new_gate, mine, pair, context):
+def test_transcript(path, new_gate, mine, pair, context, user):
     script = Script(path)
     if script.why_not:
         pytest.skip(script.why_not)
-    mine.fill("joe", [message["octets"] for message in script.drop],
-              ["T" if message["hidden"] else "" for message in script.drop])
+    mine.fill(user, [message["octets"] for message in script.drop],
+                     ["T" if message["hidden"] else "" for message in script.drop])
     gate = new_gate(stores={}, pair=pair)
-    gate.set_map(script.map(mine))
+    gate.set_map(script.map(mine, user))
     gate.start()
     uidl = uidl_finder(script, gate, context)
     holder = None
@@ -246,7 +252,7 @@ def test_transcript(path, new_gate, mine, pair, context):
         holder.close()
     # what is left is asked when popgate has let go of it
     assert gate.stop() == 0
-    flags = mine.flags("joe")
+    flags = mine.flags(user)
     place = {number: message["uid"] for number, message in enumerate(script.drop, 1)}
     if "left" in script.values:
         assert [place[number] for number in flags] == script.uids("left")
