@@ -184,7 +184,8 @@ def test_kill_in_the_journal(since, kind, nth, killer, new_gate, relay, dovecot,
         relay.at("down", rb"OK .*(Expunge|EXPUNGE)", "meanwhile", lambda: killer(gate, kind, nth))
     reply = box.quit()
     rig.wait_until(lambda: gate.process.poll() is not None or not gate.connections(), 20, "UPDATE's end")
-    assert nth > 1 or gate.process.poll() is not None, "nothing was written"
+    if nth == 1:  # its connections end before it can be buried: strace still holds it
+        rig.wait_until(lambda: gate.process.poll() is not None, 10, "a write")
     kill(gate)
     was_sent = relay.saw(STORE) > 0
     restart(gate)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """UIDLs that stay: over restarts, other names of the host, and a server that numbers its mail anew."""
 import glob
+import imaplib
 import os
 import signal
 import time
@@ -37,8 +38,18 @@ def named(gate, name):
     return found
 
 
+def connect(server, user):
+    """A process of the server that was just told to end may still take a login with it."""
+    for _ in range(5):
+        try:
+            return server.connect(user)
+        except imaplib.IMAP4.abort:
+            time.sleep(0.2)
+    return server.connect(user)
+
+
 def validity(server, user, folder="INBOX"):
-    imap = server.connect(user)
+    imap = connect(server, user)
     imap.select(folder, readonly=True)
     found = int(imap.untagged_responses["UIDVALIDITY"][0])
     imap.logout()
