@@ -6,6 +6,8 @@
 
 #include <sys/socket.h>
 
+#include "proxy/exchange.h"
+#include "proxy/guard.h"
 #include "proxy/map.h"
 #include "session/account.h"
 
@@ -15,9 +17,21 @@ struct gate {
 	struct map *const *map;       /* borrowed: where the current map is found at each login */
 	const char *listener;         /* borrowed: the listener's name, for listener= */
 	struct sockaddr_storage peer; /* the kernel's word, for allow= */
+	unsigned ways; /* of enum login_way: those that the listener lets in; all after
+					 gate_init() */
 	/* Borrowed, for the accounts' upstreams; NULL until set after gate_init(). */
 	struct state_store *state;
 	struct health *health;
+	struct guard *guard; /* NULL: nobody is slowed or blocked */
+	const unsigned char
+		*exchange_key; /* EXCHANGE_KEY octets, the same for all connections; NULL:
+					      all zero */
+	struct tokens *tokens; /* NULL: oauth= cannot be served */
+	struct oauth_profiles *const *profiles; /* where the current ones are found at each login */
+	/* The newest claim: whom it is counted for, whether the map has an entry for it, and whether
+	 * an upstream was to judge it. */
+	char claimed[256];
+	bool is_listed, was_asked;
 };
 
 void gate_init(struct gate *, struct map *const *map, const char *listener,

@@ -11,17 +11,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "proxy/base/mem.h"
 #include "proxy/commands.h"
 #include "proxy/config.h"
-#include "proxy/io/tlsconf.h"
+#include "proxy/listener_tls.h"
 #include "proxy/map.h"
 #include "proxy/secret.h"
 #include "proxy/server.h"
 #include "proxy/statedir.h"
+#include "upstream/secret_file.h"
+
+enum { SECRET_FILE_MAX = 65536 };
 
 struct check {
 	const struct config *config;
@@ -37,18 +41,12 @@ static void check_certificates(struct check *check)
 
 	for (size_t i = 0; i < config->listener_count; i++) {
 		const struct listener_conf *listener = &config->listeners[i];
-		const char *cert = listener->cert ? listener->cert : config->cert;
-		const char *key = listener->cert ? listener->key : config->key;
-		struct tls_server_conf *conf;
-		struct notice why = {""};
-		if (listener->tls == LISTENER_NONE || !cert || !key)
-			continue; /* none is needed, or its lack has been told */
-		struct err err = tls_server_conf_new(cert, key, listener->tls_min, &why, &conf);
-		if (err.kind)
-			faults_add(&check->faults, config->file, listener->line,
-				   "[listener %s]: %s%s%s", listener->name, err.what,
-				   *why.text ? ": " : "", why.text);
-		tls_server_conf_release(conf);
+		const struct file_list *cert, *key;
+		int line;
+		config_certificates(config, listener, &cert, &key, &line);
+		if (cert->count && cert->count == key->count) /* its lack has been told */
+			tls_server_conf_release(
+				listener_tls_load(config, listener, NULL, &check->faults));
 	}
 }
 
@@ -64,9 +62,27 @@ static void check_readable(struct check *check, const char *path, const char *fi
 		close(fd);
 }
 
+static void check_list(struct check *check, const struct file_list *files, int line)
+{
+	for (size_t i = 0; i < files->count; i++)
+		check_readable(check, files->all[i], check->config->file, line);
+}
+
 static void check_ca(void *arg, const char *value, const char *file, int line)
 {
 	check_readable(arg, value, file, line);
+}
+
+/* A key as a secret: not for others. */
+static void check_key(void *arg, const char *value, const char *file, int line)
+{
+	struct check *check = arg;
+	struct stat status;
+
+	check_readable(check, value, file, line);
+	if (!stat(value, &status) && (status.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)))
+		faults_add(&check->faults, file, line,
+			   "key=: %s: others may read it, or group or others write it", value);
 }
 
 static void check_secret(void *arg, const char *value, const char *file, int line)
@@ -81,22 +97,54 @@ static void check_secret(void *arg, const char *value, const char *file, int lin
 	text_wipe_free(secret);
 }
 
+static void check_private(struct check *check, const char *what, const char *path, int line)
+{
+	struct notice why = {""};
+	struct buf text;
+
+	if (!path)
+		return;
+	buf_init(&text, SECRET_FILE_MAX);
+	text.is_secret = true;
+	if (secret_file_read_private(path, &why, &text).kind)
+		faults_add(&check->faults, check->config->file, line, "%s: %s", what, why.text);
+	buf_wipe(&text);
+}
+
+static void check_oauth(struct check *check)
+{
+	const struct oauth_profiles *profiles = check->config->profiles;
+
+	for (size_t i = 0; i < oauth_profiles_count(profiles); i++) {
+		const struct oauth_section *section = oauth_profiles_nth(profiles, i);
+		const struct oauth_profile *profile = &section->profile;
+		check_private(check, "client_secret_file", profile->client_secret_file,
+			      section->line);
+		check_private(check, "key_file", profile->key_file, section->line);
+		check_readable(check, profile->ca_file, check->config->file, section->line);
+	}
+}
+
 /* `is_given`: serve, started as we are, would hand the state directory over to who we are now. */
 static void check_files(struct check *check, bool is_given)
 {
 	const struct config *config = check->config;
 
 	statedir_check(config, is_given, &check->faults);
+	check_oauth(check);
 
-	check_readable(check, config->cert, config->file, 0);
-	check_readable(check, config->key, config->file, 0);
+	check_list(check, &config->cert, config->cert_line);
+	check_list(check, &config->key, config->key_line);
 	for (size_t i = 0; i < config->listener_count; i++) {
 		const struct listener_conf *listener = &config->listeners[i];
-		check_readable(check, listener->cert, config->file, listener->line);
-		check_readable(check, listener->key, config->file, listener->line);
+		check_list(check, &listener->cert, listener->cert_line);
+		check_list(check, &listener->key, listener->key_line);
+		check_readable(check, listener->client_ca, config->file, listener->client_ca_line);
 	}
 	if (check->map) {
 		map_each(check->map, MAP_CA, check_ca, check);
+		map_each(check->map, MAP_CERT, check_ca, check);
+		map_each(check->map, MAP_KEY, check_key, check);
 		map_each(check->map, MAP_PASSWORD_FILE, check_secret, check);
 	}
 }
@@ -114,7 +162,8 @@ static void check_files_as(struct check *check, const struct passwd *user)
 		check_files(&own, true);
 		/* Read again as a reload would: whole, and with the directories of its includes. */
 		if (own.map)
-			map_release(map_load(own.config->map, &own.faults));
+			map_release(map_load(own.config->map, config_has_client_ca(own.config),
+					     &own.faults));
 		if (own.faults.count)
 			fprintf(stderr, "popgate: what user %s cannot read:\n", user->pw_name);
 	}
@@ -130,8 +179,8 @@ static bool check_user(struct check *check)
 	int status = 0;
 
 	if (config->user && !user)
-		faults_add(&check->faults, config->file, 0, "user = %s: there is no such user",
-			   config->user);
+		faults_add(&check->faults, config->file, config->user_line,
+			   "user = %s: there is no such user", config->user);
 	/* Not root, or no user to become: serve would read as who we are. */
 	if (geteuid() != 0 || !user || user->pw_uid == 0) {
 		check_files(check, false);
@@ -162,10 +211,16 @@ int command_check(const char *config_file, int argc, char **argv)
 	struct config *config = config_load_partly(config_file, &check.faults);
 	check.config = config;
 	if (config && config->map)
-		check.map = map = map_load(config->map, &check.faults);
+		check.map = map =
+			map_load(config->map, config_has_client_ca(config), &check.faults);
 	if (map)
 		server_check_map(config, map, &check.faults);
+	if (map)
+		server_check_oauth(config, config->profiles, map, &check.faults);
 	if (config) {
+		struct token_key *key; /* as who we are: serve reads it before it becomes `user` */
+		config_oauth_key(config, &check.faults, &key);
+		token_key_free(key);
 		check_certificates(&check);
 		is_good = check_user(&check);
 	}

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* chores.c - what is done without a client.
  *
- * Whoever wants to log in comes first: while the lock is held here it says "in UPDATE", so that a
- * client waits for it rather than being refused, and the store leaves out all that is not the
- * journal's as soon as somebody waits (G-08).
+ * Whoever wants to log in comes first (G-08). A name that holds a maildrop is not visited: its session
+ * has done the same. While the lock is held here it says "in UPDATE", so that a client waits for it
+ * rather than being refused, and the connection is cut as soon as somebody waits: what was not done by
+ * then is still in the journal, and the session that waits does it.
  */
 #include "proxy/chores.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +22,8 @@
 struct visit {
 	const struct chores *chores;
 	struct lock *lock;
+	struct upstream *upstream;
+	bool is_listing, is_cut;
 };
 
 static bool is_wanted(const void *arg)
@@ -29,16 +33,37 @@ static bool is_wanted(const void *arg)
 	return visit->chores->is_ending || lock_is_wanted(visit->lock);
 }
 
+static bool is_listing(void *arg)
+{
+	return ((struct visit *)arg)->is_listing;
+}
+
+static void cut(void *arg)
+{
+	struct visit *visit = arg;
+
+	if (!visit->is_listing || !visit->upstream->ops->cut)
+		return;
+	visit->is_cut = true;
+	visit->upstream->ops->cut(visit->upstream);
+}
+
 /* Opens the store, lists, which replays, and closes. ERR_IN_USE: a session has the maildrop, and
  * has done the same. */
 static struct err visit_store(struct chores *chores, struct account *account, struct notice *why)
 {
 	const struct upstream_ops *ops = account->upstream.ops;
-	const struct lock_holder holder = {.name = account->name};
 	struct visit visit = {.chores = chores};
+	const struct lock_holder holder = {.name = account->name,
+					   .is_background = true,
+					   .is_idle = is_listing,
+					   .evict = cut,
+					   .arg = &visit};
 	struct upstream *upstream;
 	struct maildrop drop;
 
+	if (lock_is_held_by(chores->locks, account->name))
+		return ERR(ERR_IN_USE, EBUSY, "maildrop is in use by a session");
 	account->upstream.measure_sizes = false; /* that is for whoever reads */
 	TRY(ops->open(chores->env, chores->log, &account->upstream, &account->login, why,
 		      &upstream));
@@ -48,13 +73,18 @@ static struct err visit_store(struct chores *chores, struct account *account, st
 	bool is_held = !err.kind;
 	if (is_held) {
 		lock_in_update(visit.lock);
+		visit.upstream = upstream;
+		chores->visit = &visit;
+		visit.is_listing = true;
 		err = ops->list(upstream, &drop);
+		visit.is_listing = false;
+		chores->visit = NULL;
 	}
 	ops->close(upstream, is_held && !err.kind ? &drop : NULL, is_wanted, &visit);
 	if (is_held)
 		lock_release(visit.lock);
 	maildrop_fini(&drop);
-	return err;
+	return visit.is_cut && err.kind ? ERR(ERR_IN_USE, EINTR, "gave way to a session") : err;
 }
 
 /* How many records of a name are left. */
@@ -157,6 +187,8 @@ void chores_pass(struct chores *chores)
 	size_t count;
 	char **names;
 
+	if (chores->tokens)
+		tokens_store_late(chores->tokens, chores->env);
 	for (size_t i = 0; i < chores->count; i++)
 		chores->all[i].is_there = false;
 	struct err err = journal_names(chores->state, chores->env, &names, &count);
@@ -246,11 +278,14 @@ struct chores_fiber *chores_begin(struct worker *worker, uint64_t every_ms,
 	gate_init(&fiber->gate, &worker->map, "", &nowhere);
 	fiber->gate.state = worker->state;
 	fiber->gate.health = worker->health;
+	fiber->gate.tokens = worker->tokens;
+	fiber->gate.profiles = &worker->profiles;
 	fiber->chores = (struct chores){
 		.env = &worker->world.env,
 		.log = &fiber->log,
 		.locks = worker->locks,
 		.state = worker->state,
+		.tokens = worker->tokens,
 		.find = find_account,
 		.free_account = fiber->gate.accounts.ops->free,
 		.arg = fiber,
@@ -271,6 +306,8 @@ void chores_end(struct chores_fiber *fiber)
 	if (!fiber)
 		return;
 	fiber->chores.is_ending = true;
+	if (fiber->chores.visit)
+		cut(fiber->chores.visit);
 	if (fiber->fiber)
 		fiber_wake(&fiber->worker->fibers, fiber->fiber);
 }

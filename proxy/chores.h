@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* chores.h - what is done without a client: deletions that were promised and could not be done then
- * (D-09, D-10).
+ * (D-09, D-10), tokens that could not be stored then (J-10).
  *
  * From the start on, and every so often, the journal's names are gone through, one at a time. A name
  * whose secret lies in the map is opened as for a session; the listing does what the journal says
@@ -19,6 +19,7 @@
 #include "session/account.h"
 #include "upstream/lock.h"
 #include "upstream/state.h"
+#include "upstream/token.h"
 
 enum { CHORES_DAY_MS = 24 * 3600 * 1000 }; /* the longest pause, and between two equal alarms */
 
@@ -31,18 +32,21 @@ struct chore {
 	bool is_there;     /* in this pass */
 };
 
+struct visit;
 struct chores {
 	const struct env *env; /* borrowed, all of them */
 	const struct log *log;
 	struct lock_table *locks;
 	struct state_store *state;
+	struct tokens *tokens; /* NULL: there are none to be stored late */
 	/* The account of a name, as account_unattended() says it; freed by free_account. */
 	struct err (*find)(void *arg, const char *name, struct notice *why, struct account **out);
 	void (*free_account)(struct account *);
 	void *arg;
-	uint64_t every_ms; /* from one pass to the next */
-	bool is_ending;    /* give way at the next occasion */
-	struct chore *all; /* owned */
+	uint64_t every_ms;   /* from one pass to the next */
+	bool is_ending;      /* give way at the next occasion */
+	struct visit *visit; /* the one under way, or NULL */
+	struct chore *all;   /* owned */
 	size_t count;
 };
 
@@ -57,7 +61,8 @@ struct worker;
 struct chores_fiber;
 struct chores_fiber *chores_begin(struct worker *, uint64_t every_ms, void (*on_end)(void *arg),
 				  void *arg);
-/* Asks it to end, which takes as long as a command that is under way upstream. NULL is fine. */
+/* Asks it to end. A maildrop that is being listed is let go; one that is being opened has its
+ * deadlines. NULL is fine. */
 void chores_end(struct chores_fiber *);
 
 #endif

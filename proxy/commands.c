@@ -82,7 +82,10 @@ static void print_upstream(const struct map_target *target)
 		bool is_six = strchr(conf->host, ':') != NULL;
 		printf("# opens %s://%s%s%s:%u/%s as %s, with %s\n", schemes[conf->tls],
 		       is_six ? "[" : "", conf->host, is_six ? "]" : "", conf->port, conf->folder,
-		       target->login, target->local ? "the map's secret" : "the client's password");
+		       target->login,
+		       target->oauth                ? "a token"
+		       : !target->is_passed_through ? "the map's secret"
+						    : "the client's password");
 	}
 }
 
@@ -138,7 +141,9 @@ int command_query(const char *config_file, int argc, char **argv)
 	}
 	/* Errors elsewhere in the configuration do not keep a map from being asked. */
 	struct config *config = config_load_partly(config_file, &faults);
-	struct map *map = config && config->map ? map_load(config->map, &faults) : NULL;
+	struct map *map = config && config->map
+				  ? map_load(config->map, config_has_client_ca(config), &faults)
+				  : NULL;
 	faults_print(&faults, stderr);
 	if (map)
 		status = query(map, name);

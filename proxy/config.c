@@ -8,69 +8,28 @@
  */
 #include "proxy/config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
+#include "proxy/config_key.h"
 #include "proxy/config_value.h"
 #include "proxy/file.h"
 
 enum { CONFIG_MAX = 1024 * 1024 }; /* octets of a file */
 
-enum section { SECTION_NONE, SECTION_POPGATE, SECTION_LISTENER, SECTION_UNKNOWN };
-
-struct key {
-	enum section section;
-	const char *name;
-	struct value_form form;
-	size_t at; /* offset of its field in struct config or struct listener_conf */
-};
-
 #define SECOND UINT64_C(1000)
-#define DAY (86400 * SECOND)
-#define IN_CONFIG(field_) offsetof(struct config, field_)
-#define IN_LISTENER(field_) offsetof(struct listener_conf, field_)
-
-static const struct key keys[] = {
-	{SECTION_POPGATE, "map", {VALUE_TEXT, 0, 0}, IN_CONFIG(map)},
-	{SECTION_POPGATE, "state", {VALUE_TEXT, 0, 0}, IN_CONFIG(state)},
-	{SECTION_POPGATE, "log", {VALUE_LOG, 0, 0}, IN_CONFIG(log_syslog)},
-	{SECTION_POPGATE, "user", {VALUE_TEXT, 0, 0}, IN_CONFIG(user)},
-	{SECTION_POPGATE, "cert", {VALUE_TEXT, 0, 0}, IN_CONFIG(cert)},
-	{SECTION_POPGATE, "key", {VALUE_TEXT, 0, 0}, IN_CONFIG(key)},
-	{SECTION_POPGATE, "control", {VALUE_TEXT, 0, 0}, IN_CONFIG(control)},
-	{SECTION_POPGATE, "trusted", {VALUE_NETWORKS, 0, 0}, IN_CONFIG(trusted)},
-	{SECTION_POPGATE, "max_sessions", {VALUE_COUNT, 1, 1000000}, IN_CONFIG(max_sessions)},
-	{SECTION_POPGATE, "threads", {VALUE_COUNT, 1, 1024}, IN_CONFIG(threads)},
-	/* RFC 1939 section 3: an autologout timer lasts at least ten minutes. */
-	{SECTION_POPGATE, "idle", {VALUE_TIME, 600 * SECOND, DAY}, IN_CONFIG(idle_ms)},
-	{SECTION_POPGATE, "stall", {VALUE_TIME, 60 * SECOND, DAY}, IN_CONFIG(stall_ms)},
-	{SECTION_POPGATE,
-	 "authorization",
-	 {VALUE_TIME, 10 * SECOND, DAY},
-	 IN_CONFIG(authorization_ms)},
-	{SECTION_POPGATE, "failure_delay", {VALUE_TIME, 0, 15 * SECOND}, IN_CONFIG(failure_ms)},
-	{SECTION_POPGATE, "failures", {VALUE_COUNT, 1, 100}, IN_CONFIG(failures)},
-	{SECTION_POPGATE, "drain", {VALUE_TIME, 0, DAY}, IN_CONFIG(drain_ms)},
-	{SECTION_POPGATE, "replay", {VALUE_TIME, 0, DAY}, IN_CONFIG(replay_ms)},
-	{SECTION_LISTENER, "address", {VALUE_ADDRESSES, 0, 0}, 0},
-	{SECTION_LISTENER, "tls", {VALUE_TLS, 0, 0}, IN_LISTENER(tls)},
-	{SECTION_LISTENER, "cert", {VALUE_TEXT, 0, 0}, IN_LISTENER(cert)},
-	{SECTION_LISTENER, "key", {VALUE_TEXT, 0, 0}, IN_LISTENER(key)},
-	{SECTION_LISTENER, "cleartext", {VALUE_CLEARTEXT, 0, 0}, 0},
-	{SECTION_LISTENER, "tls_min", {VALUE_TLS_MIN, 0, 0}, IN_LISTENER(tls_min)},
-	{SECTION_LISTENER, "client_ca", {VALUE_UNSUPPORTED, 0, 0}, 0},
-};
-enum { KEYS = sizeof keys / sizeof *keys };
 
 struct reader {
 	struct config *config;
 	struct faults *faults;
 	int line;
 	enum section section;
-	int popgate_line; /* of the heading; 0: not seen */
-	int seen[KEYS];   /* line of each key in the section that is being read */
+	int popgate_line;            /* of the heading; 0: not seen */
+	struct oauth_section *oauth; /* that is being read; borrowed */
+	int seen[CONFIG_KEYS_MAX];   /* line of each key in the section that is being read */
 };
 
 #define FAULT(reader_, ...)                                                                        \
@@ -141,28 +100,12 @@ static struct listener_conf *reader_listener(const struct reader *reader)
 	return &reader->config->listeners[reader->config->listener_count - 1];
 }
 
-static const struct key *key_find(enum section section, const char *name)
-{
-	for (size_t i = 0; i < KEYS; i++)
-		if (keys[i].section == section && !strcmp(keys[i].name, name))
-			return &keys[i];
-	return NULL;
-}
-
 static void key_unknown(struct reader *reader, const char *name)
 {
-	const char *nearest = NULL;
-	unsigned best = 3;
+	const struct config_key *nearest = config_key_nearest(reader->section, name);
 
-	for (size_t i = 0; i < KEYS; i++) {
-		unsigned distance = text_distance(keys[i].name, name);
-		if (keys[i].section == reader->section && distance < best) {
-			best = distance;
-			nearest = keys[i].name;
-		}
-	}
 	if (nearest)
-		FAULT(reader, "unknown key \"%s\": did you mean \"%s\"?", name, nearest);
+		FAULT(reader, "unknown key \"%s\": did you mean \"%s\"?", name, nearest->name);
 	else
 		FAULT(reader, "unknown key \"%s\" in this section", name);
 }
@@ -175,29 +118,28 @@ static void read_pair(struct reader *reader, char *name, char *value)
 		FAULT(reader, "\"%s\" stands before any [section]", name);
 		return;
 	}
-	const struct key *key = key_find(reader->section, name);
+	const struct config_key *key = config_key_find(reader->section, name);
 	if (!key) {
 		key_unknown(reader, name);
 		return;
 	}
-	int *seen = &reader->seen[key - keys];
+	int *seen = &reader->seen[key - config_keys];
 	if (*seen) {
 		FAULT(reader, "%s is given twice, first in line %d", name, *seen);
 		return;
 	}
 	*seen = reader->line;
-	if (key->at == IN_CONFIG(state) && key->section == SECTION_POPGATE)
-		reader->config->state_line = reader->line;
+	struct listener_conf *listener =
+		key->section == SECTION_LISTENER ? reader_listener(reader) : NULL;
+	char *base = listener ? (char *)listener : (char *)reader->config;
+	if (key->section == SECTION_OAUTH)
+		base = (char *)reader->oauth;
+	if (key->line_at)
+		*(int *)(void *)(base + key->line_at) = reader->line;
 	const char *wrong = value_clean(value);
-	if (!wrong) {
-		struct listener_conf *listener =
-			key->section == SECTION_LISTENER ? reader_listener(reader) : NULL;
-		char *base = listener ? (char *)listener : (char *)reader->config;
+	if (!wrong)
 		wrong = config_value_set(&key->form, value, base + key->at, listener);
-	}
-	if (wrong == config_value_unsupported)
-		FAULT(reader, "%s = %s is not supported by this build", name, value);
-	else if (wrong)
+	if (wrong)
 		FAULT(reader, "%s: %s", name, wrong);
 }
 
@@ -230,8 +172,23 @@ static void read_listener(struct reader *reader, const char *name)
 	reader->section = SECTION_LISTENER;
 	config->listeners = mem_resize(config->listeners, config->listener_count + 1,
 				       sizeof *config->listeners);
-	config->listeners[config->listener_count++] =
-		(struct listener_conf){.name = text_dup(name), .tls_min = 12, .line = reader->line};
+	config->listeners[config->listener_count++] = (struct listener_conf){
+		.name = text_dup(name), .tls_min = 12, .ways = ~0u, .line = reader->line};
+}
+
+static void read_oauth(struct reader *reader, const char *name)
+{
+	struct oauth_profiles *profiles = reader->config->profiles;
+	const struct oauth_section *other = oauth_profiles_find(profiles, name);
+
+	if (!is_name(name)) {
+		FAULT(reader, "[oauth NAME]: the name is 1 to 32 of a-z A-Z 0-9 . _ -");
+	} else if (other) {
+		FAULT(reader, "[oauth %s] is given twice, first in line %d", name, other->line);
+	} else {
+		reader->section = SECTION_OAUTH;
+		reader->oauth = oauth_profiles_add(profiles, name, reader->line);
+	}
 }
 
 static void read_heading(struct reader *reader, char *text)
@@ -242,7 +199,8 @@ static void read_heading(struct reader *reader, char *text)
 	memset(reader->seen, 0, sizeof reader->seen);
 	reader->section = SECTION_UNKNOWN;
 	if (!end || (*behind && !is_comment(*behind))) {
-		FAULT(reader, "a heading is [popgate] or [listener NAME], alone on its line");
+		FAULT(reader,
+		      "a heading is [popgate], [listener NAME] or [oauth NAME], alone on its line");
 		return;
 	}
 	*end = '\0';
@@ -251,8 +209,11 @@ static void read_heading(struct reader *reader, char *text)
 	size_t len = strcspn(name, " \t");
 	if (text_same_n(name, len, "listener", 8)) {
 		read_listener(reader, skip_blanks(name + len));
+	} else if (text_same_n(name, len, "oauth", 5)) {
+		read_oauth(reader, skip_blanks(name + len));
 	} else if (!text_same(name, "popgate")) {
-		FAULT(reader, "unknown section [%s]: there are [popgate] and [listener NAME]",
+		FAULT(reader,
+		      "unknown section [%s]: there are [popgate], [listener NAME] and [oauth NAME]",
 		      name);
 	} else if (reader->popgate_line) {
 		FAULT(reader, "[popgate] is given twice, first in line %d", reader->popgate_line);
@@ -292,7 +253,7 @@ static void read_line(struct reader *reader, const char *octets, size_t len)
 		cut_blanks(text);
 		read_pair(reader, text, skip_blanks(equals + 1));
 	}
-	free(line);
+	text_wipe_free(line); /* it may be a client_secret */
 }
 
 /* --- the whole ---------------------------------------------------------------------------- */
@@ -313,37 +274,58 @@ static void check_addresses(const struct config *config, size_t nth, struct faul
 	}
 }
 
+/* Certificates and keys are named in pairs, and in one place: half of another's pair never fits. */
+static void check_pairs(const struct config *config, const char *section,
+			const struct file_list *cert, int cert_line, const struct file_list *key,
+			int key_line, struct faults *faults)
+{
+	int line = cert_line > key_line ? cert_line : key_line;
+
+	if (!cert->count != !key->count)
+		faults_add(faults, config->file, line, "[%s] has cert or key, but not both",
+			   section);
+	else if (cert->count != key->count)
+		faults_add(faults, config->file, line, "[%s]: cert names %zu files, key %zu",
+			   section, cert->count, key->count);
+}
+
 static void check_listener(const struct config *config, const struct listener_conf *listener,
 			   struct faults *faults)
 {
+	char section[64];
+
+	snprintf(section, sizeof section, "listener %s", listener->name);
 	if (!listener->address_count)
-		faults_add(faults, config->file, listener->line, "[listener %s] has no address",
-			   listener->name);
-	if (listener->tls == LISTENER_NONE)
+		faults_add(faults, config->file, listener->line, "[%s] has no address", section);
+	if (listener->tls == LISTENER_NONE) {
+		if (listener->client_ca)
+			faults_add(faults, config->file, listener->client_ca_line,
+				   "[%s]: client_ca needs TLS, and there is tls = none", section);
 		return;
-	/* A pair is taken from one place: half of another's pair never fits. */
-	if (!listener->cert != !listener->key)
+	}
+	check_pairs(config, section, &listener->cert, listener->cert_line, &listener->key,
+		    listener->key_line, faults);
+	if (!listener->cert.count && !listener->key.count &&
+	    (!config->cert.count || !config->key.count))
 		faults_add(faults, config->file, listener->line,
-			   "[listener %s] has cert or key, but not both", listener->name);
-	else if (!listener->cert && (!config->cert || !config->key))
-		faults_add(faults, config->file, listener->line,
-			   "[listener %s] has no cert and key, nor has [popgate]; without "
+			   "[%s] has no cert and key, nor has [popgate]; without "
 			   "certificate it needs tls = none",
-			   listener->name);
+			   section);
 }
 
 static void check_whole(const struct config *config, struct faults *faults)
 {
 	if (!config->map)
 		faults_add(faults, config->file, 0, "[popgate] has no map");
-	if (!config->cert != !config->key)
-		faults_add(faults, config->file, 0, "[popgate] has cert or key, but not both");
+	check_pairs(config, "popgate", &config->cert, config->cert_line, &config->key,
+		    config->key_line, faults);
 	if (!config->listener_count)
 		faults_add(faults, config->file, 0, "there is no [listener NAME]");
 	for (size_t i = 0; i < config->listener_count; i++) {
 		check_listener(config, &config->listeners[i], faults);
 		check_addresses(config, i, faults);
 	}
+	config_oauth_check(config, faults);
 }
 
 static struct config *config_new(const char *file)
@@ -352,6 +334,7 @@ static struct config *config_new(const char *file)
 
 	*config = (struct config){
 		.file = text_dup(file),
+		.profiles = oauth_profiles_new(),
 		.max_sessions = 10000,
 		.threads = 16,
 		.idle_ms = 600 * SECOND,
@@ -361,6 +344,11 @@ static struct config *config_new(const char *file)
 		.drain_ms = 30 * SECOND,
 		.replay_ms = 300 * SECOND,
 		.failures = 3,
+		.block_after = 20,
+		.block_window_ms = 600 * SECOND,
+		.block_ms = 600 * SECOND,
+		.refused_ms = 60 * SECOND,
+		.upstream_refusals = 60,
 	};
 	return config;
 }
@@ -425,6 +413,13 @@ struct config *config_load_partly(const char *file, struct faults *faults)
 	}
 	struct config *config = read_text(file, text, len, faults);
 	check_whole(config, faults);
+	if (config_oauth_has_secret(config) && status.st_mode & (S_IROTH | S_IWGRP | S_IWOTH))
+		faults_add(
+			faults, file, 0,
+			"holds a client_secret, and others may read it, or group or others write "
+			"it (mode %04o): 0640 is good",
+			(unsigned)status.st_mode & 07777);
+	mem_wipe(text, len);
 	free(text);
 	return config;
 }
@@ -437,6 +432,30 @@ struct config *config_load(const char *file, struct faults *faults)
 	return config ? unless_faulty(config, before, faults) : NULL;
 }
 
+bool config_has_client_ca(const struct config *config)
+{
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (config->listeners[i].client_ca)
+			return true;
+	return false;
+}
+
+void config_certificates(const struct config *config, const struct listener_conf *listener,
+			 const struct file_list **cert, const struct file_list **key, int *line)
+{
+	bool is_own = listener->cert.count || listener->key.count;
+
+	*cert = is_own ? &listener->cert : &config->cert;
+	*key = is_own ? &listener->key : &config->key;
+	*line = is_own ? listener->cert_line : config->cert_line;
+}
+
+static void free_files(struct file_list *files)
+{
+	for (size_t i = 0; i < files->count; i++)
+		free(files->all[i]);
+}
+
 void config_free(struct config *config)
 {
 	if (!config)
@@ -445,8 +464,9 @@ void config_free(struct config *config)
 		struct listener_conf *listener = &config->listeners[i];
 		free(listener->name);
 		free(listener->addresses);
-		free(listener->cert);
-		free(listener->key);
+		free_files(&listener->cert);
+		free_files(&listener->key);
+		free(listener->client_ca);
 		network_list_fini(&listener->networks);
 	}
 	free(config->listeners);
@@ -454,9 +474,12 @@ void config_free(struct config *config)
 	free(config->map);
 	free(config->state);
 	free(config->user);
-	free(config->cert);
-	free(config->key);
+	free_files(&config->cert);
+	free_files(&config->key);
 	free(config->control);
+	free(config->token_key);
+	free(config->token_key_cred);
+	oauth_profiles_release(config->profiles);
 	network_list_fini(&config->trusted);
 	free(config);
 }

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "proxy/base/err.h"
+#include "proxy/config_oauth.h"
 #include "proxy/fault.h"
 #include "proxy/network.h"
 
@@ -20,29 +21,47 @@ enum cleartext {
 	CLEARTEXT_NETWORKS
 };
 
+/* Files in the order they were named. */
+enum { FILE_LIST_MAX = 64 };
+struct file_list {
+	char *all[FILE_LIST_MAX]; /* owned */
+	size_t count;             /* 0: not set */
+};
+
 struct listener_conf {
 	char *name;                         /* of the section */
 	struct sockaddr_storage *addresses; /* owned array */
 	size_t address_count;
 	enum listener_tls tls;
-	char *cert, *key; /* NULL: the [popgate] section's */
+	struct file_list cert,
+		key;     /* pairs, the first is the default; none: the [popgate] section's */
+	char *client_ca; /* NULL: clients are not asked for a certificate */
+	unsigned ways;   /* of enum login_way: those that may be used here */
 	enum cleartext cleartext;
-	struct network_list networks; /* for CLEARTEXT_NETWORKS */
-	int tls_min;                  /* 10, 11, 12, 13 */
-	int line;                     /* of the heading, for messages */
+	struct network_list networks;            /* for CLEARTEXT_NETWORKS */
+	int tls_min;                             /* 10, 11, 12, 13 */
+	int line;                                /* of the heading, for messages */
+	int cert_line, key_line, client_ca_line; /* 0: not set */
 };
 
 struct config {
 	char *file;
-	char *map, *state, *user, *cert, *key, *control; /* NULL: not set */
+	char *map, *state, *user, *control; /* NULL: not set */
+	char *token_key, *token_key_cred;   /* see config_oauth_key(); NULL: not set */
+	struct oauth_profiles *profiles;    /* held */
+	struct file_list cert, key;         /* of listeners that name none of their own */
 	bool log_syslog;
 	struct network_list trusted; /* default: loopback */
 	unsigned max_sessions;       /* default 10,000 */
 	unsigned threads;            /* of the pool for blocking work, default 16 */
 	uint64_t idle_ms, stall_ms, authorization_ms, failure_ms,
-		drain_ms; /* timers, see popgate.conf(5) */
-	uint64_t replay_ms;  /* between two looks for promised deletions; 0: none */
-	int state_line;      /* of state =, for messages */
+		drain_ms;     /* timers, see popgate.conf(5) */
+	uint64_t replay_ms;   /* between two looks for promised deletions; 0: none */
+	unsigned block_after; /* these are explained in guard.h */
+	uint64_t block_window_ms, block_ms, refused_ms;
+	unsigned upstream_refusals;
+	int state_line, user_line, cert_line, key_line; /* for messages; 0: not set */
+	int token_key_line;
 	unsigned failures;
 	struct listener_conf *listeners; /* owned array */
 	size_t listener_count;
@@ -60,5 +79,14 @@ struct config *config_parse(const char *file, const char *text, size_t len, stru
  */
 struct config *config_from_text(const char *text, struct faults *);
 void config_free(struct config *); /* NULL is fine */
+
+/* Whether clients of some listener can prove who they are by certificate: then an entry of the map
+ * needs no local= for that. */
+bool config_has_client_ca(const struct config *);
+
+/* The certificates that a listener shows, with their keys; its own or [popgate]'s. *line is where
+ * they are named, for messages. */
+void config_certificates(const struct config *, const struct listener_conf *,
+			 const struct file_list **cert, const struct file_list **key, int *line);
 
 #endif

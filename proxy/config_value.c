@@ -9,14 +9,36 @@
 
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
-
-const char config_value_unsupported[] = "is not supported by this build";
+#include "session/account.h"
 
 static const char *set_text(const char *value, char **field)
 {
 	if (!*value)
 		return "the value is empty";
 	*field = text_dup(value);
+	return NULL;
+}
+
+/* A.pem, B.pem */
+static const char *set_files(const char *value, struct file_list *field)
+{
+	const char *comma;
+
+	if (!*value)
+		return "the value is empty";
+	do {
+		value += strspn(value, " \t");
+		comma = value + strcspn(value, ",");
+		size_t len = (size_t)(comma - value);
+		while (len && strchr(" \t", value[len - 1]))
+			len--;
+		if (!len)
+			return "a file name is missing beside a comma";
+		if (field->count == FILE_LIST_MAX)
+			return "too many files, see popgate.conf(5)";
+		field->all[field->count++] = mem_dup(value, len);
+		value = comma + 1;
+	} while (*comma);
 	return NULL;
 }
 
@@ -116,6 +138,49 @@ static const char *set_cleartext(const char *value, struct listener_conf *listen
 	return NULL;
 }
 
+static const struct {
+	const char *name;
+	unsigned ways;
+} ways[] = {
+	{"plain", WAY_PLAIN},
+	{"login", WAY_LOGIN},
+	{"apop", WAY_APOP},
+	{"cram-md5", WAY_CRAM_MD5},
+	/* With channel binding it is the same mechanism, and more. */
+	{"scram-sha-1", WAY_SCRAM_SHA_1 | WAY_SCRAM_SHA_1_PLUS},
+	{"scram-sha-1-plus", WAY_SCRAM_SHA_1_PLUS},
+	{"scram-sha-256", WAY_SCRAM_SHA_256 | WAY_SCRAM_SHA_256_PLUS},
+	{"scram-sha-256-plus", WAY_SCRAM_SHA_256_PLUS},
+	{"xoauth2", WAY_XOAUTH2},
+	{"oauthbearer", WAY_OAUTHBEARER},
+	{"external", WAY_EXTERNAL},
+};
+
+static unsigned way_named(const char *name, size_t len)
+{
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+		if (text_same_n(ways[i].name, strlen(ways[i].name), name, len))
+			return ways[i].ways;
+	return 0;
+}
+
+static const char *set_ways(const char *value, unsigned *field)
+{
+	static const char separators[] = ", \t";
+
+	*field = 0;
+	for (value += strspn(value, separators); *value; value += strspn(value, separators)) {
+		size_t len = strcspn(value, separators);
+		unsigned way = way_named(value, len);
+		if (!way)
+			return "not a list of plain, login, apop, cram-md5, scram-sha-1, "
+			       "scram-sha-256, xoauth2, oauthbearer, external";
+		*field |= way;
+		value += len;
+	}
+	return *field ? NULL : "no way to log in";
+}
+
 /* One 192.0.2.7:110 or [2001:db8::1]:110. */
 static bool read_address(const char *text, size_t len, struct sockaddr_storage *out)
 {
@@ -162,12 +227,28 @@ static const char *set_addresses(const char *value, struct listener_conf *listen
 	return listener->address_count ? NULL : "no address";
 }
 
+static const char *set_grant(const char *value, enum oauth_grant *field)
+{
+	static const char *const words[] = {"refresh", "client-credentials", "service-account",
+					    NULL};
+	static const enum oauth_grant grants[] = {OAUTH_REFRESH, OAUTH_CLIENT_CREDENTIALS,
+						  OAUTH_SERVICE_ACCOUNT};
+	int index = word_index(value, words);
+
+	if (index < 0)
+		return "not one of refresh, client-credentials, service-account";
+	*field = grants[index];
+	return NULL;
+}
+
 const char *config_value_set(const struct value_form *form, const char *value, void *field,
 			     struct listener_conf *listener)
 {
 	switch (form->type) {
 	case VALUE_TEXT:
 		return set_text(value, field);
+	case VALUE_FILES:
+		return set_files(value, field);
 	case VALUE_TIME:
 		return set_time(form, value, field);
 	case VALUE_COUNT:
@@ -184,10 +265,15 @@ const char *config_value_set(const struct value_form *form, const char *value, v
 		return set_addresses(value, listener);
 	case VALUE_CLEARTEXT:
 		return set_cleartext(value, listener);
-	case VALUE_UNSUPPORTED:
-		break;
+	case VALUE_GRANT:
+		return set_grant(value, field);
+	case VALUE_CREDENTIAL:
+		return strspn(value, "./") || strchr(value, '/') ? "not the name of a credential"
+								 : set_text(value, field);
+	case VALUE_WAYS:
+		return set_ways(value, field);
 	}
-	return config_value_unsupported;
+	return "of no known type";
 }
 
 bool config_address_in(const struct sockaddr_storage *address, const struct sockaddr_storage *all,

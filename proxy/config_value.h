@@ -11,6 +11,7 @@
 
 enum value_type {
 	VALUE_TEXT,      /* char *, owned */
+	VALUE_FILES,     /* struct file_list */
 	VALUE_TIME,      /* uint64_t, ms: 600, 600s, 10m, 2h */
 	VALUE_COUNT,     /* unsigned */
 	VALUE_NETWORKS,  /* struct network_list */
@@ -19,7 +20,9 @@ enum value_type {
 	VALUE_TLS_MIN,   /* int */
 	VALUE_ADDRESSES, /* the listener's addresses */
 	VALUE_CLEARTEXT, /* the listener's cleartext and networks */
-	VALUE_UNSUPPORTED
+	VALUE_WAYS,      /* unsigned, of enum login_way */
+	VALUE_GRANT,     /* enum oauth_grant */
+	VALUE_CREDENTIAL /* char *, owned: the name of a file in $CREDENTIALS_DIRECTORY */
 };
 
 struct value_form {
@@ -31,9 +34,6 @@ struct value_form {
  * NULL if that went well, else what is wrong (a literal); the field is then not to be relied on. */
 const char *config_value_set(const struct value_form *, const char *value, void *field,
 			     struct listener_conf *listener);
-/* What config_value_set() answers for VALUE_UNSUPPORTED; compared by address. */
-extern const char config_value_unsupported[];
-
 /* Whether an address and port is one of `count`. */
 bool config_address_in(const struct sockaddr_storage *, const struct sockaddr_storage *all,
 		       size_t count);

@@ -11,7 +11,6 @@
  */
 #include "proxy/import.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +24,8 @@
 #include "proxy/map.h"
 #include "proxy/privilege.h"
 #include "proxy/secret.h"
+#include "proxy/token_place.h"
 #include "proxy/worker.h"
-#include "upstream/state.h"
 
 enum { DONE = 0, FAILED = 1, USAGE = 2, FILE_MAX = 1 << 28 /* octets of a client's notes */ };
 
@@ -53,6 +52,7 @@ struct import {
 	size_t notes_len;
 	struct ask password; /* of the old server */
 	struct login login;
+	struct token_place place; /* of the login's token, if it is one */
 	struct worker worker;
 	struct state_store *state;
 	struct import_new new;
@@ -67,8 +67,7 @@ struct import {
 
 static int usage(const char *wrong)
 {
-	if (wrong)
-		fprintf(stderr, "popgate: import-uidl: %s\n", wrong);
+	fprintf(stderr, "popgate: import-uidl: %s\n", wrong);
 	fputs("usage: popgate [-c FILE] import-uidl SOURCE [OPTIONS] NAME\n"
 	      "  SOURCE is one of\n"
 	      "    --from pop3s://USER@HOST[:PORT], pop3+starttls://..., pop3://...\n"
@@ -173,9 +172,8 @@ static const char *parse(struct options *options, int argc, char **argv)
 		return "--account, --format and --uidvalidity belong to a client's file";
 	if (options->from && options->url.tls == UPSTREAM_CLEAR && !options->url.is_loopback &&
 	    !options->is_insecure)
-		return "a password would go over the network in clear: pop3s://, pop3+starttls:// "
-		       "or "
-		       "--insecure";
+		return "a password would go over the network in clear: pop3s://, "
+		       "pop3+starttls:// or --insecure";
 	return NULL;
 }
 
@@ -200,7 +198,7 @@ static bool find_target(struct import *import)
 	import->name = map_canonical_dup(import->options.name);
 	if (!import->name)
 		return fail("a name is 1 to 255 octets without control characters", NULL);
-	import->map = map_load(import->config->map, &faults);
+	import->map = map_load(import->config->map, config_has_client_ca(import->config), &faults);
 	faults_print(&faults, stderr);
 	faults_fini(&faults);
 	if (!import->map)
@@ -247,23 +245,23 @@ static bool read_password(const struct import *import, const char *prompt, struc
 static bool read_passwords(struct import *import)
 {
 	struct ask ask = {""};
-	bool is_good = true;
 
 	if (import->options.from &&
 	    !read_password(import, "Password of the old server: ", &import->password))
 		return false;
 	import->login.user = text_dup(import->target.login);
-	if (import->target.local) {
+	if (import->target.oauth)
+		return token_place_open(&import->place, import->config, "import-uidl");
+	if (!import->target.is_passed_through) {
 		struct err err =
 			secret_read(&import->target, &import->why, &import->login.password);
 		import->login.is_stored = true;
 		return !err.kind || fail(err.what, import->why.text);
 	}
-	is_good = read_password(import, "Password of the mailbox: ", &ask);
-	if (is_good)
-		import->login.password = text_dup(ask.text);
+	bool is_read = read_password(import, "Password of the mailbox: ", &ask);
+	import->login.password = is_read ? text_dup(ask.text) : NULL;
 	mem_wipe(&ask, sizeof ask);
-	return is_good;
+	return is_read;
 }
 
 static bool prepare(struct import *import, const char *config_file)
@@ -274,7 +272,9 @@ static bool prepare(struct import *import, const char *config_file)
 	import->config = config_load(config_file, &faults);
 	faults_print(&faults, stderr);
 	faults_fini(&faults);
-	if (!import->config || !find_target(import) || !read_notes(import))
+	if (!import->config || !find_target(import) || !read_notes(import) ||
+	    (import->target.oauth &&
+	     !token_place_begin(&import->place, import->config, "import-uidl")))
 		return false;
 	struct err err =
 		privilege_drop(&log, import->config->user, import->config->state, &import->why);
@@ -282,7 +282,9 @@ static bool prepare(struct import *import, const char *config_file)
 		return fail(err.what, import->why.text);
 	if (!read_passwords(import))
 		return false;
-	err = state_lmdb_open(import->config->state, &log, &import->why, &import->state);
+	import->state = import->place.state; /* one process opens it once */
+	if (!import->state)
+		err = state_lmdb_open(import->config->state, &log, &import->why, &import->state);
 	return !err.kind || fail(err.what, import->why.text);
 }
 
@@ -343,6 +345,9 @@ static struct err work(struct import *import)
 	const struct import_source source = {import->options.url, import->password.text,
 					     import->options.ca_file};
 
+	if (import->target.oauth)
+		TRY(token_place_login(&import->place, import->config, new->env, &import->target,
+				      &import->login, &import->why));
 	TRY(import_open(new, &import->why));
 	if (import->options.from) {
 		TRY(import_pop3(new->env, &source, new->rows, new->count, &import->list,
@@ -466,10 +471,11 @@ static int run_all(struct import *import)
 
 static void import_free(struct import *import)
 {
-	if (import->state)
+	if (import->state && !import->place.state)
 		import->state->ops->close(import->state);
 	import_fini(&import->list);
 	login_fini(&import->login);
+	token_place_close(&import->place);
 	map_target_fini(&import->target);
 	map_release(import->map);
 	config_free(import->config);

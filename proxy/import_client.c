@@ -196,7 +196,8 @@ bool import_read_file(enum import_file kind, const char *text, size_t len, const
 	*out = (struct import_list){0};
 	while (is_good && next_line(&rest, &line)) {
 		number++;
-		is_good = readers[kind](&reading, line);
+		bool is_text = kind == IMPORT_GETMAIL || !memchr(line.at, '\0', line.len);
+		is_good = is_text && readers[kind](&reading, line);
 	}
 	if (!is_good)
 		snprintf(why->text, sizeof why->text, "line %u is not of such a file", number);

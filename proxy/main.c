@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proxy/commands.h"
+#include "proxy/enrol.h"
 #include "proxy/import.h"
 #include "proxy/probe.h"
 #include "proxy/serve.h"
@@ -23,6 +24,8 @@ static const struct subcommand subcommands[] = {
 	{"check", command_check, "read configuration and map, print every error"},
 	{"query", command_query, "NAME: what the map says of a POP3 name, and where"},
 	{"probe", command_probe, "NAME: open that mailbox upstream and tell what is there"},
+	{"enrol", command_enrol, "[--browser] NAME: let popgate into a mailbox by OAuth 2.0"},
+	{"tokens", command_tokens, "[--json]: what became of that, mailbox by mailbox"},
 	{"passwd", command_passwd, "[--scram]: make a local= value for the map"},
 	{"import-uidl", command_import_uidl,
 	 "NAME: bring UIDLs of an old server over, see popgate(8)"},

@@ -12,6 +12,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 #include "proxy/map_parts.h"
+#include "proxy/verify.h"
 
 /* --- attributes --------------------------------------------------------------------------- */
 
@@ -43,11 +44,16 @@ static const struct attribute attributes[MAP_ATTRIBUTES] = {
 	[MAP_POISON] = {"poison", MAP_VERBATIM, false},
 	[MAP_QUIRKS] = {"quirks", MAP_VERBATIM, false},
 	[MAP_CREATE] = {"create", MAP_VERBATIM, false},
+	[MAP_NO_UIDPLUS] = {"no_uidplus", MAP_VERBATIM, false},
 	[MAP_ALLOW] = {"allow", MAP_VERBATIM, false},
 	[MAP_LISTENER] = {"listener", MAP_REFUSED, false},
 	[MAP_REJECT] = {"reject", MAP_EXPANDED, false},
 	[MAP_CA] = {"ca", MAP_REFUSED, false},
 	[MAP_PIN] = {"pin", MAP_VERBATIM, false},
+	[MAP_AUTH] = {"auth", MAP_REFUSED, false},
+	[MAP_CERT] = {"cert", MAP_REFUSED, false},
+	[MAP_KEY] = {"key", MAP_REFUSED, false},
+	[MAP_MASTER] = {"master", MAP_REFUSED, false},
 	[MAP_SOURCE] = {"source", MAP_VERBATIM, false},
 	[MAP_VIA] = {"via", MAP_VERBATIM, false},
 	[MAP_INSECURE] = {"insecure", MAP_VERBATIM, false},
@@ -147,6 +153,28 @@ void map_values_of(const struct map *map, const struct map_entry *entry, struct 
 		values_add(&map->entries[entry->profile - 1], values);
 	if (map->defaults)
 		values_add(&map->entries[map->defaults - 1], values);
+}
+
+static void locals_in(const struct map_entry *entry, struct local_list *out)
+{
+	const char *at = map_pairs(entry);
+
+	for (unsigned i = 0; i < entry->attributes; i++) {
+		struct map_pair pair = map_pair_at(entry, at);
+		if (pair.attribute == MAP_LOCAL && out->count < LOCAL_MAX)
+			out->value[out->count++] = pair.value;
+		at = pair.next;
+	}
+}
+
+void map_locals_of(const struct map *map, const struct map_entry *entry, struct local_list *out)
+{
+	out->count = 0;
+	locals_in(entry, out);
+	if (!out->count && entry->profile)
+		locals_in(&map->entries[entry->profile - 1], out);
+	if (!out->count && map->defaults)
+		locals_in(&map->entries[map->defaults - 1], out);
 }
 
 static const char *value_in(const struct map *map, uint32_t index, enum map_attribute attribute,
@@ -304,6 +332,16 @@ size_t map_count(const struct map *map)
 	return map->name_count;
 }
 
+unsigned map_abilities(const struct map *map)
+{
+	return map->abilities;
+}
+
+int map_scram_rounds(const struct map *map)
+{
+	return map->scram_rounds ? map->scram_rounds : VERIFY_ROUNDS;
+}
+
 size_t map_file_count(const struct map *map)
 {
 	return map->file_count;
@@ -351,11 +389,12 @@ static struct map *finish(struct map *map, size_t before, struct faults *faults)
 	return NULL;
 }
 
-struct map *map_load(const char *file, struct faults *faults)
+struct map *map_load(const char *file, bool has_client_ca, struct faults *faults)
 {
 	size_t before = faults->count;
 	struct map *map = map_new();
 
+	map->has_client_ca = has_client_ca;
 	map_read_file(map, file, faults);
 	return finish(map, before, faults);
 }

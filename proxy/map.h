@@ -13,6 +13,7 @@
 
 #include "proxy/base/err.h"
 #include "proxy/fault.h"
+#include "proxy/local.h"
 #include "proxy/network.h"
 #include "upstream/uidl.h"
 #include "upstream/upstream.h"
@@ -41,11 +42,16 @@ enum map_attribute {
 	MAP_POISON,
 	MAP_QUIRKS,
 	MAP_CREATE,
+	MAP_NO_UIDPLUS,
 	MAP_ALLOW,
 	MAP_LISTENER,
 	MAP_REJECT,
 	MAP_CA,
 	MAP_PIN,
+	MAP_AUTH,
+	MAP_CERT,
+	MAP_KEY,
+	MAP_MASTER,
 	MAP_SOURCE,
 	MAP_VIA,
 	MAP_INSECURE,
@@ -57,9 +63,11 @@ struct map; /* immutable, counted */
 
 /* Reads a map and what it includes, and checks every line. Every error found is added to `faults`;
  * on any the result is NULL. Permissions are part of the check (product: secrets, writable files).
- */
-struct map *map_load(const char *file, struct faults *);
-/* The same over text in memory, without includes and permission checks. For tests and fuzzing. */
+ * `has_client_ca`: clients may prove themselves by a certificate, so that an entry with a secret for its
+ * upstream needs no local=. */
+struct map *map_load(const char *file, bool has_client_ca, struct faults *);
+/* The same over text in memory, without includes and permission checks, and without certificates of
+ * clients. For tests and fuzzing. */
 struct map *map_parse(const char *file, const char *text, size_t len, struct faults *);
 /* A map of one entry, "*", in pass-through to one URL; errors are of the file "URL". For
  * `popgate URL`. */
@@ -67,6 +75,21 @@ struct map *map_from_url(const char *url, struct faults *);
 struct map *map_hold(struct map *);
 void map_release(struct map *); /* NULL is fine */
 size_t map_count(const struct map *);
+
+/* What the entries of a map can answer, of any of them (J-03). */
+enum map_ability {
+	MAP_HAS_PLAIN = 1,         /* a {plain} secret */
+	MAP_HAS_SCRAM_SHA_256 = 2, /* a {scram-sha-256} secret */
+	MAP_HAS_PASS_THROUGH = 4,  /* an upstream that judges the client's credential */
+	MAP_RELAYS_SCRAM_SHA_256 =
+		8, /* one of these whose auth= says that it knows this mechanism */
+	MAP_RELAYS_SCRAM_SHA_1 = 16,
+};
+unsigned map_abilities(const struct map *);
+
+/* The rounds of the first {scram-sha-256} secret; VERIFY_ROUNDS if there is none. What names that nobody
+ * has are told, so that they look like others. */
+int map_scram_rounds(const struct map *);
 
 /* What a name gets: exact key, else the part before "@" (the last one), else "@domain", else "*";
  * case-blind. Attributes of the entry, then of its use= profile, then of %defaults; the first that
@@ -93,11 +116,16 @@ bool map_attribute_is_secret(enum map_attribute);
 struct map_target {
 	struct upstream_conf upstream; /* its strings are of `strings` or of the map; .ops is NULL
 					  if the entry only has a reject= */
-	char *login;       /* the name upstream, one of `strings`; NULL for a local store */
-	const char *local; /* {scheme}hash, borrowed from the map; NULL: pass-through */
+	char *login;              /* the name upstream, one of `strings`; NULL for a local store */
+	struct local_list locals; /* what a client proves itself by; empty: by the upstream, or by a
+				     certificate */
+	bool is_passed_through;   /* the client's credential is for the upstream to judge */
 	/* The secret for the upstream, at most one is set; borrowed from the map. */
 	const char *password;                                     /* itself, without its {plain} */
 	const char *password_file, *password_cred, *password_cmd; /* see secret.h */
+	const char *master;        /* borrowed from the map, or NULL: see struct login */
+	const char *oauth;         /* the [oauth] section whose token it is, or NULL */
+	const char *key;           /* of the entry, under which its grant is kept; of the map */
 	const char *listener;      /* borrowed from the map, or NULL */
 	const char *reject;        /* one of `strings`, or NULL */
 	struct network_list allow; /* empty: everybody */

@@ -3,7 +3,7 @@
  * name has a mailbox, and above all who proves what.
  *
  * The three rules of proof. A secret for the upstream that stands in the map must not be lent to
- * whoever connects: it needs local=. A local store asks nobody: it needs local=. And after local=
+ * whoever connects: it needs local=; popgate's own certificate, where auth=external, is one. A local store asks nobody: it needs local=. And after local=
  * the client's password is no longer the upstream's: an IMAP upstream needs a secret of its own.
  */
 #include <string.h>
@@ -11,6 +11,8 @@
 #include "proxy/base/text.h"
 #include "proxy/map_parts.h"
 #include "proxy/map_policy.h"
+#include "proxy/verify.h"
+#include "upstream/imap_auth_list.h"
 
 static const enum map_attribute stored[] = {MAP_PASSWORD, MAP_PASSWORD_FILE, MAP_PASSWORD_CRED,
 					    MAP_PASSWORD_CMD, MAP_OAUTH};
@@ -58,8 +60,109 @@ static void check_use(const struct map *map, struct map_entry *entry, struct fau
 	}
 }
 
-static const char *proof_refusal(const struct map_values *values, enum map_store store)
+/* Whether the certificate alone opens the upstream. */
+static bool is_external(const struct map_values *values)
 {
+	return values->of[MAP_AUTH] && imap_auth_names(values->of[MAP_AUTH], "external");
+}
+
+/* How popgate proves who it is. */
+static const char *auth_refusal(const struct map *map, const struct map_values *values,
+				const struct map_url *url)
+{
+	bool is_proved = values->of[MAP_LOCAL] || map->has_client_ca;
+	const char *auth = values->of[MAP_AUTH], *master = values->of[MAP_MASTER];
+	bool has_password = false;
+
+	for (size_t i = 0; i < STORED; i++)
+		has_password |= stored[i] != MAP_OAUTH && values->of[stored[i]];
+	if (!values->of[MAP_CERT] != !values->of[MAP_KEY])
+		return values->of[MAP_CERT] ? "cert= without key=" : "key= without cert=";
+	if (is_external(values) && (!values->of[MAP_CERT] || url->tls == UPSTREAM_CLEAR))
+		return "auth=external needs cert=, key= and TLS";
+	if (is_external(values) && !is_proved)
+		return "auth=external without local=: popgate's certificate would open that "
+		       "mailbox "
+		       "for anyone";
+	if (master && !(has_password && is_proved))
+		return "master= needs local= and the master's password (password_file=, "
+		       "password_cred=, password_cmd=, password=)";
+	if (!auth)
+		return NULL;
+	if (values->of[MAP_OAUTH] && !imap_auth_serves(auth, LOGIN_TOKEN, false))
+		return "oauth= needs xoauth2 or oauthbearer in auth=";
+	if (has_password && !is_external(values) &&
+	    !imap_auth_serves(auth, LOGIN_PASSWORD, master != NULL))
+		return master ? "master= needs plain or one of scram in auth="
+			      : "auth= names no mechanism that takes a password";
+	return NULL;
+}
+
+bool map_is_passed_through(const struct map_values *values)
+{
+	bool is_ours = values->of[MAP_LOCAL] || is_external(values);
+	struct map_url url;
+
+	for (size_t i = 0; i < STORED; i++)
+		is_ours |= values->of[stored[i]] != NULL;
+	return !is_ours && values->of[MAP_UPSTREAM] &&
+	       !map_url_parse(values->of[MAP_UPSTREAM], &url) && url.store == MAP_STORE_IMAP;
+}
+
+/* One secret a device, each device once. */
+static const char *locals_refusal(const struct map_entry *entry)
+{
+	struct local_list own = {.count = 0};
+	const char *at = map_pairs(entry);
+
+	for (unsigned i = 0; i < entry->attributes; i++) {
+		struct map_pair pair = map_pair_at(entry, at);
+		at = pair.next;
+		if (pair.attribute != MAP_LOCAL)
+			continue;
+		if (own.count == LOCAL_MAX)
+			return "more than 16 local= in one entry";
+		size_t len = local_name_len(pair.value);
+		for (size_t k = 0; k < own.count; k++)
+			if (text_same_n(own.value[k], local_name_len(own.value[k]), pair.value,
+					len))
+				return len ? "two local= of the same name"
+					   : "two local= without a name";
+		own.value[own.count++] = pair.value;
+	}
+	return NULL;
+}
+
+/* Adds what an entry can answer. */
+static void note_abilities(struct map *map, const struct map_entry *entry,
+			   const struct map_values *values)
+{
+	const char *auth = values->of[MAP_AUTH];
+	struct local_list locals;
+	struct verify_scram scram;
+
+	map_locals_of(map, entry, &locals);
+	unsigned kinds = local_kinds(&locals);
+	if (kinds & LOCAL_PLAIN)
+		map->abilities |= MAP_HAS_PLAIN;
+	if (kinds & LOCAL_SCRAM_SHA_256)
+		map->abilities |= MAP_HAS_SCRAM_SHA_256;
+	for (size_t i = 0; i < locals.count && !map->scram_rounds; i++)
+		if (verify_scram(local_secret(locals.value[i]), &scram))
+			map->scram_rounds = scram.rounds;
+	if (!map_is_passed_through(values))
+		return;
+	map->abilities |= MAP_HAS_PASS_THROUGH;
+	if (auth && imap_auth_names(auth, "scram-sha-256"))
+		map->abilities |= MAP_RELAYS_SCRAM_SHA_256;
+	if (auth && imap_auth_names(auth, "scram-sha-1"))
+		map->abilities |= MAP_RELAYS_SCRAM_SHA_1;
+}
+
+static const char *proof_refusal(const struct map *map, const struct map_values *values,
+				 enum map_store store)
+{
+	bool is_proved = values->of[MAP_LOCAL] || map->has_client_ca;
 	unsigned secrets = 0;
 
 	for (size_t i = 0; i < STORED; i++)
@@ -67,17 +170,22 @@ static const char *proof_refusal(const struct map_values *values, enum map_store
 	if (secrets > 1)
 		return "more than one of password=, password_file=, password_cred=, password_cmd=, "
 		       "oauth=: which one is it?";
-	if (secrets && !values->of[MAP_LOCAL])
+	if (store != MAP_STORE_IMAP && values->of[MAP_OAUTH])
+		return "oauth= is for IMAP upstreams";
+	if (secrets && !is_proved)
 		return "a secret for the upstream without local=: anyone could open that mailbox";
-	if (store != MAP_STORE_IMAP && !values->of[MAP_LOCAL])
+	if (store != MAP_STORE_IMAP && !is_proved)
 		return "a local store without local=: anyone could open that mailbox";
-	if (store == MAP_STORE_IMAP && values->of[MAP_LOCAL] && !secrets)
-		return "local= without a secret for the upstream (password_file=, password_cred=, "
-		       "password_cmd=, password=): with what should popgate log in there?";
+	if (store == MAP_STORE_IMAP && values->of[MAP_LOCAL] && !secrets && !is_external(values))
+		return "local= without a secret for the upstream (oauth=, password_file=, "
+		       "password_cred=, "
+		       "password_cmd=, password=, auth=external): with what should popgate log in "
+		       "there?";
 	return NULL;
 }
 
-static const char *entry_refusal(const struct map_entry *entry, const struct map_values *values)
+static const char *entry_refusal(const struct map *map, const struct map_entry *entry,
+				 const struct map_values *values)
 {
 	struct map_url url;
 
@@ -95,7 +203,11 @@ static const char *entry_refusal(const struct map_entry *entry, const struct map
 		return "imap:// would send passwords in clear over the network: use imaps:// or "
 		       "imap+starttls://, or say insecure=yes";
 	const char *wrong = map_policy_refusal(values, &url);
-	return wrong ? wrong : proof_refusal(values, url.store);
+	if (!wrong && url.store == MAP_STORE_IMAP)
+		wrong = auth_refusal(map, values, &url);
+	if (!wrong)
+		wrong = locals_refusal(entry);
+	return wrong ? wrong : proof_refusal(map, values, url.store);
 }
 
 static bool is_sound(const struct map *map, const struct map_entry *entry)
@@ -117,9 +229,11 @@ void map_check(struct map *map, struct faults *faults)
 		if (!is_sound(map, entry))
 			continue;
 		map_values_of(map, entry, &values);
-		const char *wrong = entry_refusal(entry, &values);
+		const char *wrong = entry_refusal(map, entry, &values);
 		if (wrong)
 			faults_add(faults, map->files[entry->file].name, (int)entry->line, "%s",
 				   wrong);
+		else
+			note_abilities(map, entry, &values);
 	}
 }

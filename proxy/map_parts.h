@@ -61,8 +61,11 @@ struct map {
 	size_t entry_count, entry_room;
 	struct map_slot *slots; /* owned: open addressing */
 	size_t slot_count;
-	size_t name_count; /* entries that are neither profile nor defaults */
-	uint32_t defaults; /* 1 + index, 0: none */
+	size_t name_count;  /* entries that are neither profile nor defaults */
+	uint32_t defaults;  /* 1 + index, 0: none */
+	unsigned abilities; /* enum map_ability */
+	int scram_rounds;   /* 0: no secret has any */
+	bool has_client_ca;
 };
 
 /* One attribute of an entry while they are walked over. */
@@ -80,6 +83,12 @@ struct map_values {
 	const char *of[MAP_ATTRIBUTES];
 };
 void map_values_of(const struct map *, const struct map_entry *, struct map_values *);
+
+/* All local= that count for an entry: its own, else those of its profile, else of the defaults. */
+void map_locals_of(const struct map *, const struct map_entry *, struct local_list *);
+
+/* Whether an entry leaves it to an IMAP upstream to judge the client's credential. */
+bool map_is_passed_through(const struct map_values *);
 
 /* Map.c's table. */
 enum map_expansion {

@@ -42,6 +42,8 @@ static const struct word {
 	{MAP_LOCK, "shared", true},
 	{MAP_CREATE, "no", false},
 	{MAP_CREATE, "yes", true},
+	{MAP_NO_UIDPLUS, "flag-only", false},
+	{MAP_NO_UIDPLUS, "unflag-restore", true},
 	{MAP_UIDVALIDITY, "match", UIDVALIDITY_MATCH},
 	{MAP_UIDVALIDITY, "new-ids", UIDVALIDITY_NEW},
 	{MAP_UIDVALIDITY, "refuse", UIDVALIDITY_REFUSE},
@@ -74,6 +76,8 @@ static const char *word_refusal(enum map_attribute attribute)
 		return "neither exclusive nor shared";
 	case MAP_CREATE:
 		return "neither yes nor no";
+	case MAP_NO_UIDPLUS:
+		return "neither flag-only nor unflag-restore";
 	case MAP_UIDVALIDITY:
 		return "none of match, new-ids, refuse";
 	default:
@@ -106,6 +110,9 @@ static const char *set_word(enum map_attribute attribute, const char *value,
 		break;
 	case MAP_CREATE:
 		conf->may_create = word->value;
+		break;
+	case MAP_NO_UIDPLUS:
+		conf->may_unflag = word->value;
 		break;
 	case MAP_UIDVALIDITY:
 		conf->uidvalidity_policy = (enum uidvalidity_policy)word->value;
@@ -186,26 +193,19 @@ static const struct {
 	enum map_attribute attribute;
 	const char *why;
 } imap_only[] = {
-	{MAP_NEWEST, "newest= is for IMAP: a local mailbox has no numbers that only grow"},
-	{MAP_KEEP_NEWEST, "keep_newest= is for IMAP: a local mailbox has no numbers that only "
-			  "grow"},
-	{MAP_DELETE_AFTER, "delete_after= is for IMAP: a local mailbox is cleaned by find(1)"},
 	{MAP_SIZES, "sizes= is for IMAP: the sizes of a local mailbox are always exact"},
 	{MAP_UIDL, "uidl= is for IMAP: the UIDL of a local message is its file's name"},
 	{MAP_UIDVALIDITY, "uidvalidity= is for IMAP"},
 	{MAP_QUIRKS, "quirks= is for IMAP"},
 	{MAP_POISON, "poison= is for IMAP"},
+	{MAP_NO_UIDPLUS, "no_uidplus= is for IMAP"},
 };
 
 static const char *local_refusal(const struct map_values *values)
 {
-	const char *delete = values->of[MAP_DELETE];
-
 	for (size_t i = 0; i < sizeof imap_only / sizeof *imap_only; i++)
 		if (values->of[imap_only[i].attribute])
 			return imap_only[i].why;
-	if (delete &&!strcmp(delete, "hide"))
-		return "delete=hide is for IMAP";
 	return NULL;
 }
 
@@ -232,9 +232,17 @@ const char *map_policy_refusal(const struct map_values *values, const struct map
 
 const char *map_policy_needs_state(enum map_attribute attribute, const char *value)
 {
+	struct uidl_format uidl;
 	uint64_t seconds;
 
 	switch (attribute) {
+	case MAP_UIDL:
+		/* Only the state tells that UIDs have begun anew (E-01). */
+		return !uidl_format_parse(value, &uidl) && !uidl_is_stable(&uidl) &&
+				       !uidl.needs_uidvalidity && !uidl.needs_gm_msgid &&
+				       !uidl.needs_email_id
+			       ? "uidl= without UIDVALIDITY"
+			       : NULL;
 	case MAP_NEWEST:
 		return "newest=";
 	case MAP_KEEP_NEWEST:

@@ -10,6 +10,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 #include "proxy/map_parts.h"
+#include "proxy/verify.h"
 
 struct reader {
 	struct map *map;
@@ -196,7 +197,7 @@ static void check_value(struct reader *reader, enum map_attribute attribute, con
 	else
 		wrong = map_value_refusal(attribute, value);
 	if (attribute == MAP_PASSWORD ||
-	    (attribute == MAP_LOCAL && text_same_n(value, strnlen(value, 7), "{plain}", 7)))
+	    (attribute == MAP_LOCAL && verify_plain(local_secret(value))))
 		reader->has_secret = true;
 	if (!wrong)
 		return;
@@ -216,7 +217,7 @@ static void check_value(struct reader *reader, enum map_attribute attribute, con
 }
 
 /* One attribute=value; *more: another one follows. False, told, if the rest is to be skipped. */
-static bool read_pair(struct reader *reader, struct map_entry *entry, uint32_t *seen, bool *more)
+static bool read_pair(struct reader *reader, struct map_entry *entry, uint64_t *seen, bool *more)
 {
 	char *head = reader->to;
 	int line = reader->line;
@@ -233,7 +234,7 @@ static bool read_pair(struct reader *reader, struct map_entry *entry, uint32_t *
 	reader->to += attribute == UNKNOWN ? 0 : MAP_HEAD;
 	const char *wrong = copy_word(reader);
 	bool is_known = attribute != UNKNOWN;
-	if (!wrong && is_known && *seen & UINT32_C(1) << attribute)
+	if (!wrong && is_known && attribute != MAP_LOCAL && *seen & UINT64_C(1) << attribute)
 		wrong = "given twice in one entry";
 	if (wrong)
 		FAULT(reader, line, "%s=: %s",
@@ -246,7 +247,7 @@ static bool read_pair(struct reader *reader, struct map_entry *entry, uint32_t *
 		entry->is_broken = true;
 		return !wrong;
 	}
-	*seen |= UINT32_C(1) << attribute;
+	*seen |= UINT64_C(1) << attribute;
 	head[0] = (char)attribute;
 	head[1] = (char)(below >> 8);
 	head[2] = (char)(below & 0xff);
@@ -257,7 +258,7 @@ static bool read_pair(struct reader *reader, struct map_entry *entry, uint32_t *
 
 static void read_pairs(struct reader *reader, struct map_entry *entry, bool more)
 {
-	uint32_t seen = 0;
+	uint64_t seen = 0;
 
 	while (more)
 		if (!read_pair(reader, entry, &seen, &more)) {

@@ -17,7 +17,7 @@
 #include "proxy/base/text.h"
 #include "proxy/map_parts.h"
 #include "proxy/map_policy.h"
-#include "proxy/verify.h"
+#include "upstream/imap_auth_list.h"
 
 enum { EXPANDED_MAX = 4096 }; /* octets of a value after its expansion */
 
@@ -121,6 +121,15 @@ static const char *cred_refusal(const char *value)
 		       : "not the name of a credential";
 }
 
+static const char *profile_refusal(const char *value)
+{
+	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "0123456789._-";
+	size_t len = strspn(value, good);
+
+	return len && len <= 32 && !value[len] ? NULL : "not the name of an [oauth] section";
+}
+
 static const char *via_refusal(const char *value)
 {
 	return !strncmp(value, "socks5://", 9) || !strncmp(value, "http://", 7)
@@ -135,15 +144,6 @@ static const char *password_refusal(const char *value)
 		       : "not {plain} and the password";
 }
 
-static const char *local_refusal(const char *value)
-{
-	static const char argon2[] = "{argon2";
-
-	return text_same_n(value, strnlen(value, 7), argon2, 7) && strchr(value, '}')
-		       ? map_unsupported
-		       : verify_refusal(value);
-}
-
 static const char *syntax_refusal(enum map_attribute attribute, const char *value)
 {
 	struct upstream_conf conf = {.ops = NULL};
@@ -153,21 +153,25 @@ static const char *syntax_refusal(enum map_attribute attribute, const char *valu
 	case MAP_UPSTREAM:
 		return upstream_refusal(value);
 	case MAP_LOCAL:
-		return local_refusal(value);
+		return local_value_refusal(value);
 	case MAP_PASSWORD:
 		return password_refusal(value);
 	case MAP_PASSWORD_FILE:
 	case MAP_PASSWORD_CMD:
 	case MAP_CA:
+	case MAP_CERT:
+	case MAP_KEY:
 		return *value == '/' ? NULL : "does not begin with /";
 	case MAP_PASSWORD_CRED:
 		return cred_refusal(value);
 	case MAP_OAUTH:
-		return map_unsupported;
+		return profile_refusal(value);
 	case MAP_ALLOW:
 		return allow_refusal(value);
 	case MAP_PIN:
 		return pin_refusal(value);
+	case MAP_AUTH:
+		return imap_auth_refusal(value);
 	case MAP_SOURCE:
 		return source_refusal(value);
 	case MAP_VIA:
@@ -317,7 +321,14 @@ static const char *target_upstream(const struct map_values *values, const struct
 	conf->host = target->strings[0] = mem_dup(url.host, url.host_len);
 	conf->port = url.port;
 	conf->tls = url.tls;
-	conf->tls_policy = (struct tls_policy){conf->host, values->of[MAP_CA], values->of[MAP_PIN]};
+	conf->tls_policy = (struct tls_policy){
+		.host = conf->host,
+		.ca_file = values->of[MAP_CA],
+		.pin = values->of[MAP_PIN],
+		.cert_file = values->of[MAP_CERT],
+		.key_file = values->of[MAP_KEY],
+	};
+	conf->auth = values->of[MAP_AUTH];
 	conf->source = values->of[MAP_SOURCE];
 	wrong = expand_dup(subject, PLACE_FOLDER, *url.rest ? url.rest : "INBOX",
 			   &target->strings[1]);
@@ -332,11 +343,13 @@ static void target_secrets(const struct map_values *values, struct map_target *t
 {
 	const char *password = values->of[MAP_PASSWORD];
 
-	target->local = values->of[MAP_LOCAL];
+	target->is_passed_through = map_is_passed_through(values);
 	target->password = password ? password + strlen("{plain}") : NULL;
 	target->password_file = values->of[MAP_PASSWORD_FILE];
 	target->password_cred = values->of[MAP_PASSWORD_CRED];
 	target->password_cmd = values->of[MAP_PASSWORD_CMD];
+	target->oauth = values->of[MAP_OAUTH];
+	target->master = values->of[MAP_MASTER];
 }
 
 struct err map_target(const struct map *map, const struct map_entry *entry, const char *name,
@@ -355,9 +368,11 @@ struct err map_target(const struct map *map, const struct map_entry *entry, cons
 
 	*out = (struct map_target){0};
 	map_values_of(map, entry, &values);
-	subject.is_domain_free =
-		values.of[MAP_LOCAL] && map_entry_is_exact(entry) && !text_same(entry->key, name);
 	target_secrets(&values, out);
+	map_locals_of(map, entry, &out->locals);
+	subject.is_domain_free = !out->is_passed_through && map_entry_is_exact(entry) &&
+				 !text_same(entry->key, name);
+	out->key = entry->key;
 	out->listener = values.of[MAP_LISTENER];
 	if (values.of[MAP_UPSTREAM])
 		wrong = target_upstream(&values, &subject, out);

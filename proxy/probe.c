@@ -22,6 +22,7 @@
 #include "proxy/map.h"
 #include "proxy/privilege.h"
 #include "proxy/secret.h"
+#include "proxy/token_place.h"
 #include "proxy/worker.h"
 
 enum {
@@ -40,6 +41,7 @@ struct probe {
 	struct map_target target;
 	char *name; /* canonical */
 	struct login login;
+	struct token_place place; /* of the token, if it is one */
 	struct worker worker;
 	struct maildrop maildrop;
 	struct buf words; /* what the store told */
@@ -87,7 +89,7 @@ static bool find_target(struct probe *probe)
 	probe->name = map_canonical_dup(probe->asked);
 	if (!probe->name)
 		return fail("a name is 1 to 255 octets without control characters", NULL);
-	probe->map = map_load(probe->config->map, &faults);
+	probe->map = map_load(probe->config->map, config_has_client_ca(probe->config), &faults);
 	faults_print(&faults, stderr);
 	faults_fini(&faults);
 	if (!probe->map)
@@ -110,7 +112,9 @@ static bool read_password(struct probe *probe)
 	if (!probe->target.login)
 		return true;
 	probe->login.user = text_dup(probe->target.login);
-	if (probe->target.local) {
+	if (probe->target.oauth)
+		return token_place_open(&probe->place, probe->config, "probe");
+	if (!probe->target.is_passed_through) {
 		struct err err = secret_read(&probe->target, &probe->why, &probe->login.password);
 		probe->login.is_stored = true;
 		return !err.kind || fail(err.what, probe->why.text);
@@ -134,6 +138,8 @@ static bool prepare(struct probe *probe, const char *config_file)
 	faults_fini(&faults);
 	if (!probe->config || !find_target(probe))
 		return false;
+	if (probe->target.oauth && !token_place_begin(&probe->place, probe->config, "probe"))
+		return false;
 	/* What the daemon may not read must not be read here either. */
 	struct err err = privilege_drop(&log, probe->config->user, NULL, &probe->why);
 	if (err.kind)
@@ -154,6 +160,9 @@ static struct err work(struct probe *probe)
 	struct upstream_conf conf = probe->target.upstream;
 	struct upstream *upstream;
 
+	if (probe->target.oauth)
+		TRY(token_place_login(&probe->place, probe->config, &probe->worker.world.env,
+				      &probe->target, &probe->login, &probe->why));
 	conf.name = probe->name;
 	conf.delete_policy = DELETE_NEVER;
 	conf.seen_policy = SEEN_NEVER;
@@ -197,7 +206,9 @@ static void report_target(const struct probe *probe)
 	printf("upstream: %s://%s%s%s:%u/%s\n", schemes[conf->tls], is_six ? "[" : "", conf->host,
 	       is_six ? "]" : "", conf->port, conf->folder);
 	printf("login: %s, with %s\n", probe->target.login,
-	       probe->target.local ? "the map's secret" : "the client's password");
+	       probe->target.oauth                ? "a token"
+	       : !probe->target.is_passed_through ? "the map's secret"
+						  : "the client's password");
 }
 
 static void report_messages(const struct maildrop *maildrop)
@@ -271,6 +282,7 @@ int command_probe(const char *config_file, int argc, char **argv)
 	else if (prepare(probe, config_file))
 		status = run_all(probe);
 	login_fini(&probe->login);
+	token_place_close(&probe->place);
 	map_target_fini(&probe->target);
 	map_release(probe->map);
 	config_free(probe->config);

@@ -67,6 +67,8 @@ static void prepare_process(const struct config *config)
 	snprintf(threads, sizeof threads, "%u", config->threads);
 	setenv("UV_THREADPOOL_SIZE", threads, 1);
 	mallopt(M_ARENA_MAX, 2);
+	if (!oauth_begin())
+		fputs("popgate: libcurl cannot work: no token will be renewed\n", stderr);
 	if (config->log_syslog)
 		openlog("popgate", LOG_PID, LOG_MAIL);
 }
@@ -84,11 +86,18 @@ static void prepare(struct serving *serving, const struct config *config, bool s
 	statedir_make(config, faults);
 	if (faults->count)
 		return;
+	config_oauth_key(config, faults, &worker->token_key);
+	if (faults->count)
+		return;
 	struct err err = privilege_drop(&worker->log, config->user, config->state, &why);
 	if (err.kind)
-		faults_add(faults, config->file, 0, "%s: %s", err.what, why.text);
+		faults_add(faults, config->file, config->user_line, "%s: %s", err.what, why.text);
 	else
 		statedir_open(config, &worker->log, faults, &worker->state, &serving->state_lock);
+	worker->profiles = oauth_profiles_hold(config->profiles);
+	worker_open_tokens(worker);
+	if (worker->tokens && config->threads / 2 < TOKENS_AT_ONCE)
+		tokens_limit(worker->tokens, config->threads / 2);
 }
 
 static void run(struct serving *serving, const struct config *config, const char *url)
@@ -150,9 +159,12 @@ int command_serve(const char *config_file, int argc, char **argv)
 		return 2;
 	}
 	struct config *config = config_load(config_file, &faults);
-	struct map *map = config ? map_load(config->map, &faults) : NULL;
+	struct map *map =
+		config ? map_load(config->map, config_has_client_ca(config), &faults) : NULL;
 	if (map)
 		server_check_map(config, map, &faults);
+	if (map)
+		server_check_oauth(config, config->profiles, map, &faults);
 	if (map && !faults.count) {
 		status = serve(config, map, NULL);
 	} else {

@@ -9,7 +9,10 @@
 
 #include "proxy/base/mem.h"
 #include "proxy/io/tcp.h"
+#include "proxy/listener_tls.h"
 #include "proxy/map_policy.h"
+#include "proxy/server_own.h"
+#include "session/authorization.h"
 
 enum {
 	SAY_NO_MS = 5000, /* for a refusal to leave */
@@ -43,7 +46,7 @@ static void connection_link(struct server *server, struct connection *connection
 }
 
 /* The drain is over when nobody works any more, a reload on the pool and the chores included. */
-static void stop_if_idle(struct server *server)
+void server_stop_if_idle(struct server *server)
 {
 	if (server->is_draining && !server->active && !server->is_reloading && !server->chores)
 		uv_stop(&server->worker->loop);
@@ -58,7 +61,7 @@ static void connection_end(struct connection *connection)
 		connection->next->link = connection->link;
 	server->active--;
 	free(connection);
-	stop_if_idle(server);
+	server_stop_if_idle(server);
 }
 
 /* Too many: one clean reply and a close; where TLS would come first, the close alone. */
@@ -116,6 +119,11 @@ static void connection_run(void *arg)
 	gate_init(&connection->gate, &worker->map, listener->conf->name, &connection->peer);
 	connection->gate.state = worker->state;
 	connection->gate.health = worker->health;
+	connection->gate.guard = server->guard;
+	connection->gate.exchange_key = server->exchange_key;
+	connection->gate.ways = listener->conf->ways;
+	connection->gate.tokens = worker->tokens;
+	connection->gate.profiles = &worker->profiles;
 	session->env = &worker->world.env;
 	session->conf = &listener->session;
 	session->accounts = &connection->gate.accounts;
@@ -162,6 +170,7 @@ struct map_checking {
 	const struct config *config;
 	struct faults *faults;
 	enum map_attribute attribute; /* that is looked at */
+	const struct oauth_profiles *profiles;
 };
 
 /* Some policies remember what they did: without a state directory they would forget it. */
@@ -188,6 +197,28 @@ static void check_listener_name(void *arg, const char *value, const char *file, 
 		   value, value, config->file);
 }
 
+static void check_profile(void *arg, const char *value, const char *file, int line)
+{
+	const struct map_checking *checking = arg;
+	const struct config *config = checking->config;
+
+	if (!oauth_profiles_find(checking->profiles, value))
+		faults_add(checking->faults, file, line, "oauth=%s: there is no [oauth %s] in %s",
+			   value, value, config->file);
+	if (!config->state || (!config->token_key && !config->token_key_cred))
+		faults_add(checking->faults, file, line,
+			   "oauth=%s needs a place for tokens: set state and token_key in %s",
+			   value, config->file);
+}
+
+void server_check_oauth(const struct config *config, const struct oauth_profiles *profiles,
+			const struct map *map, struct faults *faults)
+{
+	struct map_checking checking = {.config = config, .faults = faults, .profiles = profiles};
+
+	map_each(map, MAP_OAUTH, check_profile, &checking);
+}
+
 void server_check_map(const struct config *config, const struct map *map, struct faults *faults)
 {
 	struct map_checking checking = {.config = config, .faults = faults};
@@ -202,27 +233,24 @@ void server_check_map(const struct config *config, const struct map *map, struct
 
 /* --- start -------------------------------------------------------------------------------- */
 
-static struct err listener_load_tls(struct listener *listener, const struct config *config,
-				    bool self_signed, struct notice *why,
-				    struct tls_server_conf **out)
-{
-	const struct listener_conf *conf = listener->conf;
-	const char *cert = conf->cert ? conf->cert : config->cert;
-	const char *key = conf->key ? conf->key : config->key;
-
-	*out = NULL;
-	if (conf->tls == LISTENER_NONE)
-		return OK;
-	if (!cert && self_signed)
-		return tls_server_conf_new_selfsigned(out);
-	return tls_server_conf_new(cert, key, conf->tls_min, why, out);
-}
-
-static void listener_use_tls(struct listener *listener, struct tls_server_conf *tls)
+void listener_use_tls(struct listener *listener, struct tls_server_conf *tls)
 {
 	tls_server_conf_release(listener->tls);
 	listener->tls = tls;
 	listener->session.tls_identity = listener->conf->tls == LISTENER_STARTTLS ? tls : NULL;
+}
+
+static struct tls_server_conf *listener_self_signed(const struct listener_conf *conf,
+						    const struct config *config,
+						    struct faults *faults)
+{
+	struct tls_server_conf *tls;
+	struct err err = tls_server_conf_new_selfsigned(&tls);
+
+	if (err.kind)
+		faults_add(faults, config->file, conf->line, "[listener %s]: %s", conf->name,
+			   err.what);
+	return tls;
 }
 
 static void listener_init(struct listener *listener, struct server *server,
@@ -230,7 +258,6 @@ static void listener_init(struct listener *listener, struct server *server,
 {
 	const struct config *config = server->config;
 	struct tls_server_conf *tls;
-	struct notice why = {""};
 
 	*listener = (struct listener){.server = server, .conf = conf};
 	session_conf_init(&listener->session);
@@ -239,11 +266,15 @@ static void listener_init(struct listener *listener, struct server *server,
 	listener->session.authorization_ms = config->authorization_ms;
 	listener->session.failure_ms = config->failure_ms;
 	listener->session.failures = config->failures;
-	struct err err = listener_load_tls(listener, config, self_signed, &why, &tls);
-	if (err.kind)
-		faults_add(faults, config->file, conf->line, "[listener %s]: %s%s%s", conf->name,
-			   err.what, *why.text ? ": " : "", why.text);
+	if (self_signed)
+		tls = listener_self_signed(conf, config, faults);
+	else
+		tls = listener_tls_load(config, conf, server->tickets, faults);
 	listener_use_tls(listener, tls);
+	if (tls && conf->tls_min < 12)
+		LOG(&server->worker->log, LEVEL_WARN, "legacy-tls",
+		    log_text("listener", conf->name),
+		    log_text("tls_min", conf->tls_min == 10 ? "1.0" : "1.1"));
 	listener->doors = mem_alloc(conf->address_count * sizeof *listener->doors);
 	for (size_t i = 0; i < conf->address_count; i++) {
 		char text[64];
@@ -258,97 +289,36 @@ static void listener_init(struct listener *listener, struct server *server,
 	}
 }
 
+void server_guard_conf(const struct config *config, struct guard_conf *out)
+{
+	*out = (struct guard_conf){
+		.trusted = &config->trusted,
+		.block_after = config->block_after,
+		.window_ms = config->block_window_ms,
+		.block_ms = config->block_ms,
+		.delay_ms = config->failure_ms,
+		.delay_max_ms = FAILURE_MAX_MS,
+		.refused_ms = config->refused_ms,
+		.upstream_refusals = config->upstream_refusals,
+	};
+}
+
 void server_init(struct server *server, struct worker *worker, const struct config *config,
 		 bool self_signed, struct faults *faults)
 {
+	struct guard_conf guard;
+
 	*server = (struct server){.worker = worker, .config = config};
 	uv_timer_init(&worker->loop, &server->drain);
 	server->drain.data = server;
+	server_guard_conf(config, &guard);
+	server->guard = guard_new(&worker->world.env, &guard);
+	worker->world.env.ops->random(&worker->world.env, server->exchange_key, EXCHANGE_KEY);
+	server->tickets = tls_tickets_new(&worker->world.env);
 	server->listeners = mem_alloc(config->listener_count * sizeof *server->listeners);
 	for (size_t i = 0; i < config->listener_count; i++)
 		listener_init(&server->listeners[i], server, &config->listeners[i], self_signed,
 			      faults);
-}
-
-/* --- reload ------------------------------------------------------------------------------- */
-
-/* What is read anew, on the pool: a map of a million lines takes a second. */
-struct reload {
-	struct server *server;
-	struct map *map;
-	struct tls_server_conf **tls; /* one a listener */
-	struct faults faults;
-};
-
-static void work_reload(void *arg)
-{
-	struct reload *reload = arg;
-	struct server *server = reload->server;
-
-	reload->map = map_load(server->config->map, &reload->faults);
-	if (reload->map)
-		server_check_map(server->config, reload->map, &reload->faults);
-	for (size_t i = 0; i < server->config->listener_count; i++) {
-		struct listener *listener = &server->listeners[i];
-		struct notice why = {""};
-		struct err err =
-			listener_load_tls(listener, server->config, false, &why, &reload->tls[i]);
-		if (err.kind)
-			faults_add(&reload->faults, server->config->file, listener->conf->line,
-				   "[listener %s]: %s%s%s", listener->conf->name, err.what,
-				   *why.text ? ": " : "", why.text);
-	}
-}
-
-static void reload_run(void *arg)
-{
-	struct server *server = arg;
-	struct worker *worker = server->worker;
-	struct reload reload = {.server = server};
-
-	reload.tls = mem_alloc(server->config->listener_count * sizeof *reload.tls);
-	worker->world.env.ops->offload(&worker->world.env, work_reload, &reload);
-	bool is_good = !reload.faults.count;
-	if (is_good) {
-		map_release(worker->map);
-		worker->map = reload.map;
-		/* What it keeps of CA files is read anew at their next use. */
-		tls_client_conf_free(worker->tls_client);
-		worker->tls_client = worker->world.client = tls_client_conf_new();
-		LOG(&worker->log, LEVEL_NOTE, "reloaded",
-		    log_number("entries", map_count(worker->map)));
-	} else {
-		map_release(reload.map);
-		size_t kept = reload.faults.count < FAULTS_MAX ? reload.faults.count : FAULTS_MAX;
-		for (size_t i = 0; i < kept; i++)
-			LOG(&worker->log, LEVEL_ALARM, "reload-failed",
-			    log_text("why", reload.faults.lines[i]));
-	}
-	for (size_t i = 0; i < server->config->listener_count; i++) {
-		if (is_good)
-			listener_use_tls(&server->listeners[i], reload.tls[i]);
-		else
-			tls_server_conf_release(reload.tls[i]);
-	}
-	faults_fini(&reload.faults);
-	free(reload.tls);
-	server->is_reloading = false;
-	stop_if_idle(server);
-	if (server->is_reload_due)
-		server_reload(server);
-}
-
-void server_reload(struct server *server)
-{
-	server->is_reload_due = server->is_reloading;
-	if (server->is_reloading || server->is_draining || !server->config->map)
-		return;
-	server->is_reloading = true;
-	struct err err = fiber_spawn(&server->worker->fibers, reload_run, server);
-	if (err.kind) {
-		server->is_reloading = false;
-		log_err(&server->worker->log, LEVEL_ALARM, "reload-failed", err);
-	}
 }
 
 /* --- chores ------------------------------------------------------------------------------- */
@@ -358,7 +328,7 @@ static void on_chores_end(void *arg)
 	struct server *server = arg;
 
 	server->chores = NULL;
-	stop_if_idle(server);
+	server_stop_if_idle(server);
 }
 
 void server_begin_chores(struct server *server)
@@ -426,7 +396,7 @@ void server_drain(struct server *server)
 	close_listeners(server);
 	chores_end(server->chores);
 	uv_timer_start(&server->drain, cut_all, server->config->drain_ms, 0);
-	stop_if_idle(server);
+	server_stop_if_idle(server);
 }
 
 void server_fini(struct server *server)
@@ -439,4 +409,6 @@ void server_fini(struct server *server)
 		free(server->listeners[i].doors);
 	}
 	free(server->listeners);
+	tls_tickets_free(server->tickets);
+	guard_free(server->guard);
 }

@@ -12,7 +12,10 @@
 #include "proxy/account.h"
 #include "proxy/chores.h"
 #include "proxy/config.h"
+#include "proxy/exchange.h"
+#include "proxy/guard.h"
 #include "proxy/io/door.h"
+#include "proxy/io/tls_ticket.h"
 #include "proxy/worker.h"
 #include "session/session.h"
 
@@ -47,11 +50,18 @@ struct server {
 	bool is_reloading;
 	bool is_reload_due; /* asked for during a reload, which may have read what was before */
 	uv_timer_t drain;
-	struct chores_fiber *chores; /* NULL: none, or over */
+	struct chores_fiber *chores;              /* NULL: none, or over */
+	struct guard *guard;                      /* owned */
+	unsigned char exchange_key[EXCHANGE_KEY]; /* see proxy/exchange.h */
+	struct tls_tickets *tickets;              /* owned; of all listeners */
 };
 
 /* What only map and configuration together can show: that the listeners of the map exist. */
 void server_check_map(const struct config *, const struct map *, struct faults *);
+
+/* The same of oauth=: that its sections exist among `profiles`, and that there is a place for tokens. */
+void server_check_oauth(const struct config *, const struct oauth_profiles *profiles,
+			const struct map *, struct faults *);
 
 /* Makes the listeners' TLS and binds every address. Everything that fails is added to `faults` with
  * file and line of its section. `self_signed`: listeners that name no certificate get one made now. */
@@ -66,8 +76,8 @@ void server_begin_chores(struct server *);
 enum { SERVER_UPDATE_MS = 60000 };
 void server_drain(struct server *);
 
-/* Reads map and certificates again, off the loop. Any error keeps what was, and is logged with file
- * and line. A call during a reload is remembered: the newest files win. */
+/* Reads map and certificates again, and of popgate.conf the [oauth] sections and what guards against
+ * guessing, off the loop. Any error keeps what was, and is logged with file and line. A call during a reload is remembered: the newest files win. */
 void server_reload(struct server *);
 
 /* Closes what is left; the loop must have ended. */

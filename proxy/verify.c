@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* verify.c - local passwords: crypt(3) in its many forms, {plain}, {scram-sha-256}.
+/* verify.c - local passwords: crypt(3) in its many forms, Argon2, {plain}, {scram-sha-256}.
  *
  * {scram-sha-256} holds what SCRAM needs (RFC 5802 section 3, RFC 7677), so that the password itself
  * is stored nowhere; a password that came by PASS is run through the same derivation. Every
@@ -7,7 +7,9 @@
  */
 #include "proxy/verify.h"
 
+#include <argon2.h>
 #include <crypt.h>
+#include <gsasl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +22,11 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 
-enum { DIGEST = 32, SALT = 16, SALT_MAX = 64, ITERATIONS = 10000, ITERATIONS_MAX = 10000000 };
+enum { DIGEST = 32, SALT = 16, SALT_MAX = 64, ITERATIONS_MAX = 10000000 };
 
 /* --- schemes ------------------------------------------------------------------------------ */
 
-enum method { METHOD_PLAIN, METHOD_CRYPT, METHOD_SCRAM };
+enum method { METHOD_PLAIN, METHOD_CRYPT, METHOD_SCRAM, METHOD_ARGON2 };
 
 struct scheme {
 	const char *name;
@@ -36,6 +38,8 @@ struct scheme {
 static const struct scheme schemes[] = {
 	{"plain", METHOD_PLAIN, NULL, 0},
 	{"scram-sha-256", METHOD_SCRAM, NULL, 0},
+	{"argon2id", METHOD_ARGON2, "$argon2id$", 0},
+	{"argon2i", METHOD_ARGON2, "$argon2i$", 0},
 	{"crypt", METHOD_CRYPT, NULL, 0},
 	{"yescrypt", METHOD_CRYPT, "$y$", 43},
 	{"gost-yescrypt", METHOD_CRYPT, "$gy$", 43},
@@ -105,11 +109,16 @@ static bool scram_read(const char *value, struct scram *out)
 	       read_key(field[2], len[2], out->stored) && read_key(field[3], len[3], out->server);
 }
 
-/* StoredKey and ServerKey from the password (RFC 5802 section 3). */
+/* StoredKey and ServerKey from the password, which is prepared as a SCRAM client does it (RFC 5802
+ * section 3, RFC 4013): else PASS would know another password than SCRAM. */
 static bool scram_derive(const char *password, struct scram *scram)
 {
 	unsigned char salted[DIGEST], client[DIGEST];
-	bool is_done = PKCS5_PBKDF2_HMAC(password, (int)strlen(password), scram->salt,
+	char *prepared = NULL;
+
+	if (gsasl_saslprep(password, 0, &prepared, NULL) != GSASL_OK)
+		return false;
+	bool is_done = PKCS5_PBKDF2_HMAC(prepared, (int)strlen(prepared), scram->salt,
 					 (int)scram->salt_len, scram->iterations, EVP_sha256(),
 					 DIGEST, salted) == 1 &&
 		       HMAC(EVP_sha256(), salted, DIGEST, (const unsigned char *)"Client Key", 10,
@@ -118,6 +127,8 @@ static bool scram_derive(const char *password, struct scram *scram)
 			    scram->server, NULL) &&
 		       EVP_Digest(client, DIGEST, scram->stored, NULL, EVP_sha256(), NULL) == 1;
 
+	mem_wipe(prepared, strlen(prepared));
+	gsasl_free(prepared);
 	mem_wipe(salted, sizeof salted);
 	mem_wipe(client, sizeof client);
 	return is_done;
@@ -138,7 +149,7 @@ static bool scram_verify(const char *value, const char *password)
 
 static char *scram_make(const char *password)
 {
-	struct scram scram = {.iterations = ITERATIONS, .salt_len = SALT};
+	struct scram scram = {.iterations = VERIFY_ROUNDS, .salt_len = SALT};
 	char salt[32], stored[48], server[48];
 	char *made = NULL;
 
@@ -207,6 +218,59 @@ static const char *crypt_refusal(const struct scheme *scheme, const char *value)
 	return strlen(value) < 13 ? "the hash is cut short" : NULL;
 }
 
+/* --- Argon2 ------------------------------------------------------------------------------- */
+
+enum {
+	ARGON2_MEMORY_KIB = 262144, /* what one login may take, at most */
+	ARGON2_PASSES = 64,
+	ARGON2_LANES = 16,
+	ARGON2_VALUE = 512, /* octets */
+};
+
+static bool argon2_verify_value(const struct scheme *scheme, const char *value,
+				const char *password)
+{
+	argon2_type type = strcmp(scheme->name, "argon2id") ? Argon2_i : Argon2_id;
+
+	return argon2_verify(value, password, strlen(password), type) == ARGON2_OK;
+}
+
+/* The number behind `name` at *at, and *at behind it and the comma or "$" that ends it. */
+static bool argon2_number(const char **at, const char *name, uint64_t max)
+{
+	size_t len = strlen(name);
+	uint64_t number;
+
+	if (strncmp(*at, name, len) != 0)
+		return false;
+	*at += len;
+	size_t digits = strcspn(*at, ",$");
+	bool is_good = text_number(*at, digits, max, &number) && number && (*at)[digits];
+	*at += digits + is_good;
+	return is_good;
+}
+
+/* $argon2id$v=19$m=65536,t=3,p=4$salt$hash */
+static const char *argon2_refusal(const struct scheme *scheme, const char *value)
+{
+	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "0123456789+/";
+	const char *at = value + strlen(scheme->prefix);
+
+	if (strlen(value) > ARGON2_VALUE ||
+	    strncmp(value, scheme->prefix, strlen(scheme->prefix)) != 0)
+		return "the value is not of the scheme in braces";
+	if (!argon2_number(&at, "v=", 19) || !argon2_number(&at, "m=", ARGON2_MEMORY_KIB) ||
+	    !argon2_number(&at, "t=", ARGON2_PASSES) || !argon2_number(&at, "p=", ARGON2_LANES))
+		return "not v=19$m=MEMORY,t=PASSES,p=LANES, at most 262144 (KiB), 64 and 16";
+	size_t salt = strspn(at, good);
+	if (salt < 11 || at[salt] != '$')
+		return "the salt is cut short, or no base64";
+	at += salt + 1;
+	size_t hash = strspn(at, good);
+	return hash < 16 || at[hash] ? "the hash is cut short, or no base64" : NULL;
+}
+
 /* --- the contract ------------------------------------------------------------------------- */
 
 static bool plain_verify(const char *value, const char *password)
@@ -228,7 +292,8 @@ const char *verify_refusal(const char *local)
 	struct scram scram;
 
 	if (!scheme)
-		return "not {yescrypt}, {sha512-crypt}, {bcrypt}, {crypt}, {scram-sha-256}, "
+		return "not {yescrypt}, {argon2id}, {sha512-crypt}, {bcrypt}, {crypt}, "
+		       "{scram-sha-256}, "
 		       "{plain} "
 		       "or another scheme that popgate.map(5) names";
 	if (!*value)
@@ -240,10 +305,36 @@ const char *verify_refusal(const char *local)
 		return scram_read(value, &scram) ? NULL
 						 : "not iterations,salt,StoredKey,ServerKey (4096 "
 						   "iterations or more, the rest base64)";
+	case METHOD_ARGON2:
+		return argon2_refusal(scheme, value);
 	case METHOD_PLAIN:
 		break;
 	}
 	return NULL;
+}
+
+const char *verify_plain(const char *local)
+{
+	const char *value;
+	const struct scheme *scheme = scheme_of(local, &value);
+
+	return scheme && scheme->method == METHOD_PLAIN ? value : NULL;
+}
+
+bool verify_scram(const char *local, struct verify_scram *out)
+{
+	const char *value;
+	const struct scheme *scheme = scheme_of(local, &value);
+	struct scram scram;
+
+	if (!scheme || scheme->method != METHOD_SCRAM || !scram_read(value, &scram))
+		return false;
+	out->rounds = scram.iterations;
+	text_base64(out->salt, scram.salt, scram.salt_len);
+	text_base64(out->stored, scram.stored, DIGEST);
+	text_base64(out->server, scram.server, DIGEST);
+	mem_wipe(&scram, sizeof scram);
+	return true;
 }
 
 bool verify_password(const char *local, const char *password)
@@ -257,8 +348,9 @@ bool verify_password(const char *local, const char *password)
 		return scram_verify(value, password);
 	if (scheme->method == METHOD_CRYPT)
 		return crypt_verify(value, password);
-	/* A refusal must not come so soon that it tells: this name exists (B-05). */
-	return plain_verify(value, password) || verify_dummy(password);
+	if (scheme->method == METHOD_ARGON2)
+		return argon2_verify_value(scheme, value, password);
+	return plain_verify(value, password);
 }
 
 bool verify_dummy(const char *password)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* verify.h - local passwords: {scheme}value of the map's local=, checked and made. Blocking: call
- * by env->offload. */
+/* verify.h - local passwords: {scheme}value, one of a map's local=, checked and made. Blocking: call
+ * by env->offload; but for what only reads the value. */
 #ifndef POPGATE_VERIFY_H
 #define POPGATE_VERIFY_H
 
@@ -11,15 +11,30 @@
  * literal that says why not. */
 const char *verify_refusal(const char *local);
 
-/* Whether `password` is the one of `local`. The time it takes depends on the scheme alone. */
+/* Whether `password` is the one of `local`. {plain} costs nothing, all others on purpose much: who
+ * tells a client so waits until a moment that does not depend on it (B-05). */
 bool verify_password(const char *local, const char *password);
+
+/* The secret of {plain}, borrowed; NULL: another scheme. Does not block. */
+const char *verify_plain(const char *local);
+
+/* What {scram-sha-256} holds, as it stands there: base64, NUL ended. False: another scheme. Does not
+ * block. */
+struct verify_scram {
+	int rounds;
+	char salt[96], stored[48], server[48];
+};
+bool verify_scram(const char *local, struct verify_scram *out);
 
 /* As long as verify_password() would take for the default scheme, and false: for names that do not
  * exist (B-05). */
 bool verify_dummy(const char *password);
 
+enum { VERIFY_ROUNDS = 15000 }; /* of a new {scram-sha-256} (J-05) */
+
 /* Makes a value for the map: {yescrypt}..., or {scram-sha-256}iterations,salt,StoredKey,ServerKey
- * (base64). The caller wipes and frees it. NULL if the system's crypt(3) cannot. */
+ * (base64). The caller wipes and frees it. NULL if the system's crypt(3) cannot, or the password is
+ * none that SCRAM can prepare (RFC 4013). */
 char *verify_make_dup(const char *password, bool scram);
 
 #endif

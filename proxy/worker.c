@@ -20,6 +20,13 @@ void worker_init(struct worker *worker, struct map *map, struct log_target *targ
 	world_init(&worker->world, &worker->fibers, worker->tls_client);
 }
 
+void worker_open_tokens(struct worker *worker)
+{
+	if (worker->state && worker->token_key)
+		worker->tokens =
+			tokens_new(worker->state, worker->token_key, &oauth_http, &worker->log);
+}
+
 void worker_run(struct worker *worker)
 {
 	uv_run(&worker->loop, UV_RUN_DEFAULT);
@@ -33,6 +40,9 @@ void worker_fini(struct worker *worker)
 	tls_client_conf_free(worker->tls_client);
 	lock_table_free(worker->locks);
 	health_free(worker->health);
+	tokens_free(worker->tokens);
+	token_key_free(worker->token_key);
+	oauth_profiles_release(worker->profiles);
 	if (worker->state)
 		worker->state->ops->close(worker->state);
 	map_release(worker->map);

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "proxy/base/log.h"
+#include "proxy/config_oauth.h"
 #include "proxy/io/fiber.h"
 #include "proxy/io/tlsconf.h"
 #include "proxy/io/world.h"
@@ -15,6 +16,7 @@
 #include "upstream/health.h"
 #include "upstream/lock.h"
 #include "upstream/state.h"
+#include "upstream/token.h"
 
 struct worker {
 	uv_loop_t loop;
@@ -23,15 +25,20 @@ struct worker {
 	struct tls_client_conf *tls_client; /* owned */
 	struct lock_table *locks;           /* owned */
 	struct health *health;              /* owned */
-	struct state_store *state; /* owned; set after worker_init(); NULL: nothing is kept */
-	struct map *map;           /* held; replaced by a reload */
-	struct log log;            /* what is said outside of any session */
+	struct state_store *state;       /* owned; set after worker_init(); NULL: nothing is kept */
+	struct token_key *token_key;     /* owned; as `state`; NULL: tokens cannot be kept */
+	struct tokens *tokens;           /* owned; as `state`; NULL: no oauth= can be served */
+	struct map *map;                 /* held; replaced by a reload */
+	struct oauth_profiles *profiles; /* held, replaced by a reload; NULL: there are none */
+	struct log log;                  /* what is said outside of any session */
 };
 
 /* Takes the map over. Dies if libuv has no loop for us: nothing can be served then. */
 void worker_init(struct worker *, struct map *, struct log_target *);
 /* Runs the loop until nothing is left that could happen. */
 void worker_run(struct worker *);
+/* Makes `tokens` if there are a state and a key. */
+void worker_open_tokens(struct worker *);
 /* After worker_run(): no fiber is alive. */
 void worker_fini(struct worker *);
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,16 +18,47 @@
 #include "session/reply.h"
 #include "session/sasl.h"
 
+enum { APOP_DIGITS = 32 };
+
+unsigned authorization_ways(const struct session *session)
+{
+	const struct accounts *accounts = session->accounts;
+	unsigned ways = accounts->ops->ways ? accounts->ops->ways(accounts, session->client)
+					    : WAY_PLAIN | WAY_LOGIN;
+
+	if (!session->is_tls && !session->is_cleartext_allowed)
+		ways &= ~sasl_plaintext_ways();
+	return ways;
+}
+
 bool authorization_may_login_plain(const struct session *session)
 {
-	return session->is_tls || session->is_cleartext_allowed;
+	return authorization_ways(session) & WAY_PLAIN;
 }
 
 bool authorization_has_mechanisms(const struct session *session)
 {
 	char names[SASL_LIST_MAX];
 
-	return sasl_list(names, authorization_may_login_plain(session), " ", "") != 0;
+	return sasl_list(names, authorization_ways(session), " ", "") != 0;
+}
+
+/* A challenge like no other, with nothing in it that a client could stumble over (B-23). */
+static void stamp(const struct env *env, char out[SESSION_STAMP])
+{
+	unsigned char chance[16];
+	char hex[2 * sizeof chance + 1];
+
+	env->ops->random(env, chance, sizeof chance);
+	for (size_t i = 0; i < sizeof chance; i++)
+		snprintf(hex + 2 * i, 3, "%02x", chance[i]);
+	snprintf(out, SESSION_STAMP, "<%" PRIx64 ".%s@popgate.invalid>", env->ops->wall(env), hex);
+}
+
+void authorization_stamp(struct session *session)
+{
+	if (authorization_ways(session) & WAY_APOP)
+		stamp(session->env, session->timestamp);
 }
 
 bool authorization_may_start_tls(const struct session *session)
@@ -39,6 +71,8 @@ static struct err check_plain(const struct session *session)
 {
 	if (authorization_may_login_plain(session))
 		return OK;
+	if (session->is_tls || session->is_cleartext_allowed)
+		return ERR(ERR_REFUSED, EACCES, "no login by USER and PASS here");
 	return ERR(ERR_REFUSED, EACCES, "no login without TLS on this connection");
 }
 
@@ -52,20 +86,33 @@ static bool is_name(const char *name)
 	return len && len <= NAME_MAX_OCTETS;
 }
 
-/* Counts a refused credential, logs it and lets the guesser wait (B-08). */
-static struct err refuse(struct session *session, const char *name, struct err why)
+/* Counts a refused credential, logs it and lets the guesser wait (B-08). The moment of the answer
+ * depends on when the claim was complete and on how often it went wrong, and not on how long it took to
+ * find that out: that would tell which names exist (B-05). */
+static struct err refuse(struct session *session, const struct credential *claim, struct err why)
 {
+	const struct env *env = session->env;
+	struct accounts *accounts = session->accounts;
 	uint64_t delay = session->conf->failure_ms;
+	uint64_t spent = env->ops->now(env) - session->claimed_ms;
 
-	LOG(&session->log, LEVEL_NOTE, "login-failed", log_text("user", name),
-	    log_text("what", why.what), log_text("why", session->why.text));
+	LOG(&session->log, LEVEL_NOTE, "login-failed", log_text("user", claim->name),
+	    log_text("mechanism", claim->mechanism), log_text("what", why.what),
+	    log_text("why", session->why.text));
 	for (unsigned i = 0; i < session->failures && delay < FAILURE_MAX_MS; i++)
 		delay *= 2;
 	session->failures++;
+	if (delay > FAILURE_MAX_MS)
+		delay = FAILURE_MAX_MS;
+	uint64_t asked = accounts->ops->settle ? accounts->ops->settle(accounts, env, claim,
+								       session->account, why)
+					       : 0;
+	if (asked > delay)
+		delay = asked;
+	authorization_leave(session);
 	TRY(reply_flush(session));
-	if (delay)
-		session->env->ops->sleep(session->env,
-					 delay < FAILURE_MAX_MS ? delay : FAILURE_MAX_MS);
+	if (delay > spent)
+		env->ops->sleep(env, delay - spent);
 	return why;
 }
 
@@ -86,10 +133,40 @@ struct err cmd_pass(struct session *session, const struct args *args)
 	struct err err = check_plain(session);
 	if (!err.kind && !name)
 		err = ERR(ERR_REFUSED, EINVAL, "USER first");
+	struct credential claim = {
+		.name = name,
+		.password = args->word[0],
+		.mechanism = "PASS",
+		.client = session->client,
+	};
 	if (!err.kind)
-		err = authorization_enter(session, &(struct credential){name, args->word[0]});
+		err = authorization_enter(session, &claim);
 	free(name);
 	return err;
+}
+
+/* A name of RFC 1939 section 7 and 32 hexadecimal digits, in lower case by the RFC and in either by
+ * some clients. */
+struct err cmd_apop(struct session *session, const struct args *args)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+	const char *digest = args->word[1];
+
+	if (!*session->timestamp || !(authorization_ways(session) & WAY_APOP))
+		return ERR(ERR_REFUSED, 0, "no APOP here");
+	if (!is_name(args->word[0]))
+		return ERR(ERR_REFUSED, EINVAL, "not a user name");
+	if (strlen(digest) != APOP_DIGITS || strspn(digest, digits) != APOP_DIGITS)
+		return ERR(ERR_REFUSED, EINVAL, "not a digest");
+	struct credential claim = {
+		.name = args->word[0],
+		.password = digest,
+		.kind = CREDENTIAL_APOP,
+		.mechanism = "APOP",
+		.timestamp = session->timestamp,
+		.client = session->client,
+	};
+	return authorization_enter(session, &claim);
 }
 
 /* Old clients ask what there is before they try (C-18). */
@@ -97,7 +174,7 @@ static struct err list_mechanisms(struct session *session)
 {
 	char lines[SASL_LIST_MAX];
 
-	sasl_list(lines, authorization_may_login_plain(session), "", "\r\n");
+	sasl_list(lines, authorization_ways(session), "", "\r\n");
 	return stream_printf(session->client, "+OK\r\n%s.\r\n", lines);
 }
 
@@ -111,30 +188,66 @@ static uint64_t exchange_end(const struct session *session)
 	return all && all < end ? all : end;
 }
 
+/* A further question to the client, from whoever proves its claim. */
+static struct err ask_client(void *arg, const void *challenge, size_t len, struct buf *answer)
+{
+	struct session *session = arg;
+	struct err err = sasl_ask(session->client, challenge, len, answer);
+
+	session->claimed_ms = session->env->ops->now(session->env);
+	return err;
+}
+
+/* From a mechanism that may be used to the end of its exchange. */
+static struct err exchange(struct session *session, const struct sasl_mechanism *mechanism,
+			   const char *initial)
+{
+	struct sasl_claim said;
+	struct credential claim = {.name = "", .mechanism = sasl_name(mechanism)};
+
+	char challenge[SESSION_STAMP];
+
+	stamp(session->env, challenge);
+	struct err err = sasl_run(mechanism, session->client, initial, challenge, &said);
+	session->claimed_ms = session->env->ops->now(session->env);
+	if (!err.kind && *said.name && !is_name(said.name))
+		err = ERR(ERR_LOGIN, EINVAL, "not a user name");
+	if (!err.kind) {
+		claim.name = said.name;
+		claim.password = said.password;
+		claim.kind = said.kind;
+		claim.timestamp = challenge;
+		claim.initial = said.initial;
+		claim.client = session->client;
+		claim.ask = ask_client;
+		claim.arg = session;
+		err = authorization_enter(session, &claim);
+	} else if (err.kind == ERR_LOGIN) {
+		err = refuse(session, &claim, err);
+	}
+	sasl_claim_fini(&said);
+	if (err.kind == ERR_LOGIN && claim.ask) {
+		struct err told = sasl_regret(mechanism, session->client);
+		if (told.kind)
+			err = told;
+	}
+	return err;
+}
+
 struct err cmd_auth(struct session *session, const struct args *args)
 {
-	struct sasl_claim claim = {0};
-
 	if (!args->count)
 		return list_mechanisms(session);
 	const char *name = args->word[0];
 	const struct sasl_mechanism *mechanism = sasl_find(name, strlen(name));
-	if (!mechanism)
+	if (mechanism && !session->is_tls && !session->is_cleartext_allowed &&
+	    (sasl_way(mechanism) & sasl_plaintext_ways()))
+		return ERR(ERR_REFUSED, EACCES, "no login without TLS on this connection");
+	if (!mechanism || !(sasl_way(mechanism) & authorization_ways(session)))
 		return ERR(ERR_REFUSED, 0, "mechanism not supported");
-	if (sasl_is_plaintext(mechanism))
-		TRY(check_plain(session));
 	stream_limit(session->client, session->conf->stall_ms, exchange_end(session));
-	struct err err = sasl_run(mechanism, session->client,
-				  args->count > 1 ? args->word[1] : NULL, &claim);
+	struct err err = exchange(session, mechanism, args->count > 1 ? args->word[1] : NULL);
 	stream_limit(session->client, session->conf->stall_ms, 0);
-	if (!err.kind && !is_name(claim.name))
-		err = ERR(ERR_LOGIN, EINVAL, "not a user name");
-	if (!err.kind)
-		err = authorization_enter(session,
-					  &(struct credential){claim.name, claim.password});
-	else if (err.kind == ERR_LOGIN)
-		err = refuse(session, "", err);
-	sasl_claim_fini(&claim);
 	return err;
 }
 
@@ -251,21 +364,28 @@ static struct err take_maildrop(struct session *session, const struct credential
 struct err authorization_enter(struct session *session, const struct credential *claim)
 {
 	const struct env *env = session->env;
+	struct accounts *accounts = session->accounts;
 	uint64_t begin_ms = env->ops->now(env);
 
+	session->claimed_ms = begin_ms;
 	TRY(reply_flush(session));
 	struct err err = take_maildrop(session, claim);
-	if (err.kind) {
-		authorization_leave(session);
-		if (err.kind == ERR_LOGIN)
-			return refuse(session, claim->name, err);
+	if (err.kind == ERR_LOGIN)
+		err = refuse(session, claim, err);
+	else if (err.kind && err.kind != ERR_REFUSED)
 		LOG(&session->log, LEVEL_WARN, "login-impossible", log_text("user", claim->name),
 		    log_text("what", err.what), log_number("code", (uint64_t)(unsigned)err.code),
 		    log_text("why", session->why.text));
+	if (err.kind) {
+		authorization_leave(session);
 		return err;
 	}
+	if (accounts->ops->settle)
+		accounts->ops->settle(accounts, env, claim, session->account, OK);
 	session->state = TRANSACTION;
 	LOG(&session->log, LEVEL_NOTE, "login", log_text("user", session->account->name),
+	    log_text("mechanism", claim->mechanism),
+	    log_text("device", session->account->device ? session->account->device : ""),
 	    log_number("messages", session->drop.count), log_number("octets", session->drop.octets),
 	    log_number("ms", env->ops->now(env) - begin_ms));
 	return reply_ok(session, "maildrop has %zu messages (%" PRIu64 " octets)",

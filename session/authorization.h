@@ -18,6 +18,7 @@ enum {
 
 struct err cmd_user(struct session *, const struct args *) MUST_USE;
 struct err cmd_pass(struct session *, const struct args *) MUST_USE;
+struct err cmd_apop(struct session *, const struct args *) MUST_USE;
 struct err cmd_auth(struct session *, const struct args *) MUST_USE;
 struct err cmd_stls(struct session *, const struct args *) MUST_USE;
 struct err cmd_bye(struct session *, const struct args *) MUST_USE;
@@ -27,6 +28,12 @@ struct err cmd_bye(struct session *, const struct args *) MUST_USE;
 bool authorization_may_login_plain(const struct session *);
 bool authorization_has_mechanisms(const struct session *);
 bool authorization_may_start_tls(const struct session *);
+
+/* The ways to log in that are open here and now (A-19, J-03): enum login_way. */
+unsigned authorization_ways(const struct session *);
+
+/* Makes the greeting's challenge for APOP (RFC 1939 section 7), if APOP is one of them. */
+void authorization_stamp(struct session *);
 
 /* Proves the claim, opens, locks and lists the maildrop, enters TRANSACTION and says +OK (B-04). On
  * failure everything is given back and the state stays; a refused credential (ERR_LOGIN) has then

@@ -33,6 +33,7 @@ static const struct command commands[] = {
 	 authorization_may_login_plain},
 	{"PASS", AUTHORIZATION, 1, REST, CREDENTIAL, cmd_pass, TRANSACTION,
 	 KEEPS_NAME | TAKES_BYTES, NULL, NULL},
+	{"APOP", AUTHORIZATION, 2, 2, CREDENTIAL, cmd_apop, TRANSACTION, IS_TRIMMED, NULL, NULL},
 	{"AUTH", AUTHORIZATION, 0, 2, SESSION_IN_MAX, cmd_auth, 0, 0, "SASL",
 	 authorization_has_mechanisms},
 	{"STLS", AUTHORIZATION, 0, 0, GENERAL, cmd_stls, 0, IS_TRIMMED, "STLS",
@@ -178,13 +179,14 @@ struct err command_dispatch(struct session *session, const char *line, size_t le
 	return err;
 }
 
-/* Table 3. Short lines only: fetchmail's buffer has 64 octets. */
+/* Table 3. Short lines, for fetchmail's buffer has 64 octets (A-19); of the mechanisms those that it
+ * knows stand in front. */
 static struct err cmd_capa(struct session *session, const struct args *args)
 {
 	char mechanisms[SASL_LIST_MAX];
 
 	(void)args;
-	sasl_list(mechanisms, authorization_may_login_plain(session), " ", "");
+	sasl_list(mechanisms, authorization_ways(session), " ", "");
 	TRY(reply_ok(session, "capability list follows"));
 	for (size_t i = 0; i < COMMANDS; i++) {
 		const struct command *row = &commands[i];

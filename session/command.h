@@ -46,7 +46,8 @@ struct command {
 struct err command_parse(enum state, char *line, size_t len, const struct command **row,
 			 struct args *out) MUST_USE;
 
-/* Whether a line before login is the opening of another protocol. */
+/* Whether a line before login is the opening of another protocol (A-20). For TLS the first octet is
+ * enough. */
 bool command_is_foreign(const char *line, size_t len);
 
 /* Forgets what USER said, as any line between USER and PASS does (B-02). */

@@ -108,6 +108,12 @@ static struct err await_line(struct session *session, uint64_t until, const char
 	struct err err = await_begin(session, until);
 	session->waits_since_ms = 0;
 	TRY(err);
+	/* The hello of TLS, where none was expected, comes to its first LF late or never. */
+	if (session->state == AUTHORIZATION && command_is_foreign(buf_data(&client->in), 1)) {
+		*line = buf_data(&client->in);
+		*len = 1;
+		return OK;
+	}
 	stream_limit(client, 0, line_deadline(session, until));
 	return stream_line(client, line, len);
 }
@@ -208,7 +214,9 @@ void session_run(struct session *session, struct stream *client)
 	session->since_ms = session->env->ops->now(session->env);
 	maildrop_init(&session->drop);
 	stream_limit(client, session->conf->stall_ms, 0);
-	struct err err = reply_ok(session, "%.400s", session->conf->banner);
+	authorization_stamp(session);
+	struct err err = reply_ok(session, "%.400s%s%s", session->conf->banner,
+				  *session->timestamp ? " " : "", session->timestamp);
 	while (!err.kind && session->state != CLOSED && !patience) {
 		session_check(session);
 		err = serve_line(session);

@@ -53,6 +53,7 @@ enum {
 	SESSION_IN_MAX = 65536,  /* longest line, octets */
 	SESSION_OUT_MAX = 16384, /* replies coalesced, octets */
 	SESSION_HOLD = 131072,   /* a message up to this many octets is held until whole (F-13) */
+	SESSION_STAMP = 72,      /* a challenge in the form of a msg-id, with its NUL */
 };
 
 /* What the listener decides. Borrowed: lives as long as any session of it. */
@@ -87,10 +88,12 @@ struct session {
 	bool is_cleartext_allowed; /* this peer may send a password without TLS (B-09) */
 
 	/* AUTHORIZATION */
-	char *name;        /* owned; set by USER, forgotten by all but PASS and CAPA (B-02) */
-	unsigned failures; /* refused logins */
-	unsigned strikes;  /* bad commands in a row (L-04) */
-	uint64_t since_ms; /* env->now at the start */
+	char *name;          /* owned; set by USER, forgotten by all but PASS and CAPA (B-02) */
+	unsigned failures;   /* refused logins */
+	unsigned strikes;    /* bad commands in a row (L-04) */
+	uint64_t since_ms;   /* env->now at the start */
+	uint64_t claimed_ms; /* env->now when the newest claim was complete */
+	char timestamp[SESSION_STAMP]; /* of the greeting, for APOP; "": there is no APOP */
 
 	/* TRANSACTION, UPDATE */
 	struct account *account;   /* owned */

@@ -13,13 +13,13 @@ FAKE_STATE = tests/fake/state_memory.c tests/fake/state_memory.h
 FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
 
 BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_stream
-UPSTREAM_TESTS = tests/unit/t_state tests/unit/t_state_disk tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_uidl tests/unit/t_ledger tests/unit/t_ledger_match tests/unit/t_journal tests/unit/t_lock tests/unit/t_health tests/unit/t_imap_quirks tests/unit/t_imap_login tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_facts tests/unit/t_imap_lines tests/unit/t_imap_talk tests/unit/t_imap_name \
-	tests/unit/t_imap tests/unit/t_imap_known tests/unit/t_cut tests/unit/t_maildir tests/unit/t_maildir_mail
+UPSTREAM_TESTS = tests/unit/t_state tests/unit/t_state_disk tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_uidl tests/unit/t_ledger tests/unit/t_ledger_state tests/unit/t_ledger_match tests/unit/t_journal tests/unit/t_lock tests/unit/t_health tests/unit/t_imap_quirks tests/unit/t_imap_login tests/unit/t_imap_caps tests/unit/t_imap_auth tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_facts tests/unit/t_imap_lines tests/unit/t_imap_talk tests/unit/t_imap_name tests/unit/t_seal \
+	tests/unit/t_imap tests/unit/t_imap_poison tests/unit/t_imap_known tests/unit/t_cut tests/unit/t_maildir tests/unit/t_maildir_mail tests/unit/t_maildir_update tests/unit/t_maildir_keep
 SESSION_TESTS = tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
 	tests/unit/t_session_login tests/unit/t_session_mail tests/unit/t_session_limits tests/unit/t_session_keep \
 	tests/transcript/transcript tests/fault/fault_loop
-IO_TESTS = tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_tls
-ROOF_TESTS = tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_account tests/unit/t_import
+IO_TESTS = tests/unit/t_tls_client tests/unit/t_tlsconf tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_tls
+ROOF_TESTS = tests/unit/t_guard tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_exchange tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_token tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
 
 if CMOCKA
 check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
@@ -31,7 +31,7 @@ IMAP_LIBS = libupstream.a libbase.a $(STORE_LIBS) $(CMOCKA_LIBS)
 # No libuv, no OpenSSL, no libetpan: the linker guards the floors.
 SESSION_LIBS = libsession.a libupstream.a libbase.a $(CMOCKA_LIBS)
 IO_LIBS = libio.a libbase.a $(UV_LIBS) $(SSL_LIBS) $(CMOCKA_LIBS)
-ROOF_LIBS = libroof.a libsession.a libupstream.a libio.a libbase.a $(STORE_LIBS) $(UV_LIBS) $(SSL_LIBS) -lcrypt $(CMOCKA_LIBS)
+ROOF_LIBS = libroof.a libsession.a libupstream.a libio.a libbase.a $(STORE_LIBS) $(UV_LIBS) $(SSL_LIBS) $(ARGON2_LIBS) -lcrypt $(CMOCKA_LIBS)
 
 tests_unit_t_buf_LDADD = $(BASE_LIBS)
 tests_unit_t_text_LDADD = $(BASE_LIBS)
@@ -42,7 +42,10 @@ tests_unit_t_stream_LDADD = $(BASE_LIBS)
 tests_unit_t_maildrop_LDADD = $(UPSTREAM_LIBS)
 tests_unit_t_identity_LDADD = $(UPSTREAM_LIBS) -lcrypto
 tests_unit_t_uidl_LDADD = $(UPSTREAM_LIBS) -lcrypto
-tests_unit_t_ledger_SOURCES = tests/unit/t_ledger.c $(FAKE_STATE) $(FAKE_WORLD)
+LEDGER_RIG = tests/unit/ledger_rig.c tests/unit/ledger_rig.h $(FAKE_STATE) $(FAKE_WORLD)
+tests_unit_t_ledger_SOURCES = tests/unit/t_ledger.c $(LEDGER_RIG)
+tests_unit_t_ledger_state_SOURCES = tests/unit/t_ledger_state.c $(LEDGER_RIG)
+tests_unit_t_ledger_state_LDADD = $(UPSTREAM_LIBS) -lcrypto
 tests_unit_t_ledger_LDADD = $(UPSTREAM_LIBS) -lcrypto
 tests_unit_t_ledger_match_SOURCES = tests/unit/t_ledger_match.c $(FAKE_STATE) $(FAKE_WORLD)
 tests_unit_t_ledger_match_LDADD = $(UPSTREAM_LIBS) -lcrypto
@@ -55,7 +58,13 @@ tests_unit_t_health_LDADD = $(UPSTREAM_LIBS)
 tests_unit_t_imap_quirks_LDADD = $(UPSTREAM_LIBS)
 tests_unit_t_imap_login_SOURCES = tests/unit/t_imap_login.c $(FAKE_IMAP) $(FAKE_WORLD)
 tests_unit_t_imap_login_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_caps_SOURCES = tests/unit/t_imap_caps.c $(FAKE_IMAP) $(FAKE_WORLD)
+tests_unit_t_imap_caps_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_auth_SOURCES = tests/unit/t_imap_auth.c tests/fake/scram_server.c tests/fake/scram_server.h $(FAKE_IMAP) $(FAKE_WORLD)
+tests_unit_t_imap_auth_LDADD = $(IMAP_LIBS)
 STATE_RIG = tests/unit/state_rig.c tests/unit/state_rig.h $(FAKE_WORLD)
+tests_unit_t_seal_SOURCES = tests/unit/t_seal.c $(FAKE_WORLD)
+tests_unit_t_seal_LDADD = $(IMAP_LIBS)
 tests_unit_t_state_SOURCES = tests/unit/t_state.c $(STATE_RIG) $(FAKE_STATE)
 tests_unit_t_state_LDADD = $(IMAP_LIBS)
 tests_unit_t_state_disk_SOURCES = tests/unit/t_state_disk.c $(STATE_RIG)
@@ -74,7 +83,9 @@ tests_unit_t_imap_facts_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_lines_SOURCES = tests/unit/t_imap_lines.c $(FAKE_CANNED) $(FAKE_HEARD)
 tests_unit_t_imap_lines_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_name_LDADD = $(IMAP_LIBS)
-IMAP_RUN = tests/unit/imap_run.c tests/unit/imap_run.h $(FAKE_IMAP) $(FAKE_WORLD) $(FAKE_STATE)
+tests_unit_t_imap_poison_SOURCES = tests/unit/t_imap_poison.c $(FAKE_WORLD)
+tests_unit_t_imap_poison_LDADD = $(IMAP_LIBS)
+IMAP_RUN = tests/unit/imap_run.c tests/unit/imap_run_login.c tests/unit/imap_run.h $(FAKE_IMAP) $(FAKE_WORLD) $(FAKE_STATE)
 tests_unit_t_imap_SOURCES = tests/unit/t_imap.c $(IMAP_RUN)
 tests_unit_t_imap_known_SOURCES = tests/unit/t_imap_known.c $(IMAP_RUN)
 tests_unit_t_imap_known_LDADD = $(IMAP_LIBS)
@@ -85,6 +96,10 @@ tests_unit_t_maildir_SOURCES = tests/unit/t_maildir.c $(FAKE_BOX)
 tests_unit_t_maildir_LDADD = $(IMAP_LIBS)
 tests_unit_t_maildir_mail_SOURCES = tests/unit/t_maildir_mail.c $(FAKE_BOX)
 tests_unit_t_maildir_mail_LDADD = $(IMAP_LIBS)
+tests_unit_t_maildir_update_SOURCES = tests/unit/t_maildir_update.c $(FAKE_BOX)
+tests_unit_t_maildir_update_LDADD = $(IMAP_LIBS)
+tests_unit_t_maildir_keep_SOURCES = tests/unit/t_maildir_keep.c $(FAKE_BOX) $(FAKE_STATE)
+tests_unit_t_maildir_keep_LDADD = $(IMAP_LIBS)
 
 tests_unit_t_dot_SOURCES = tests/unit/t_dot.c $(FAKE_CANNED)
 tests_unit_t_dot_LDADD = $(SESSION_LIBS)
@@ -117,16 +132,33 @@ tests_unit_t_tcp_SOURCES = tests/unit/t_tcp.c $(FAKE_LOOP)
 tests_unit_t_tcp_LDADD = $(IO_LIBS)
 tests_unit_t_tls_SOURCES = tests/unit/t_tls.c $(FAKE_LOOP)
 tests_unit_t_tls_LDADD = $(IO_LIBS)
+tests_unit_t_tls_client_SOURCES = tests/unit/t_tls_client.c tests/fake/papers.c tests/fake/papers.h tests/fake/openssl_peer.c tests/fake/openssl_peer.h $(FAKE_LOOP)
+tests_unit_t_tls_client_LDADD = $(IO_LIBS) -lpthread
 
+tests_unit_t_tlsconf_SOURCES = tests/unit/t_tlsconf.c $(FAKE_WORLD)
+tests_unit_t_tlsconf_LDADD = $(IO_LIBS)
+
+tests_unit_t_guard_SOURCES = tests/unit/t_guard.c $(FAKE_WORLD)
+tests_unit_t_guard_LDADD = $(ROOF_LIBS)
+tests_unit_t_config_oauth_LDADD = $(ROOF_LIBS)
+tests_unit_t_grant_SOURCES = tests/unit/t_grant.c $(FAKE_STATE) $(FAKE_WORLD)
+tests_unit_t_grant_LDADD = $(ROOF_LIBS)
+tests_unit_t_oauth_LDADD = $(ROOF_LIBS)
+tests_unit_t_token_SOURCES = tests/unit/t_token.c $(FAKE_STATE) $(FAKE_WORLD)
+tests_unit_t_token_LDADD = $(ROOF_LIBS)
 tests_unit_t_network_LDADD = $(ROOF_LIBS)
 tests_unit_t_config_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_policy_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_target_LDADD = $(ROOF_LIBS)
+tests_unit_t_exchange_SOURCES = tests/unit/t_exchange.c $(FAKE_WORLD)
+tests_unit_t_exchange_LDADD = $(ROOF_LIBS)
 tests_unit_t_verify_LDADD = $(ROOF_LIBS)
 tests_unit_t_import_SOURCES = tests/unit/t_import.c $(FAKE_CANNED) $(FAKE_WORLD)
 tests_unit_t_import_LDADD = $(ROOF_LIBS)
 tests_unit_t_account_SOURCES = tests/unit/t_account.c $(FAKE_WORLD)
+tests_unit_t_account_kinds_SOURCES = tests/unit/t_account_kinds.c $(FAKE_WORLD)
+tests_unit_t_account_kinds_LDADD = $(ROOF_LIBS)
 tests_unit_t_account_LDADD = $(ROOF_LIBS)
 tests_unit_t_chores_SOURCES = tests/unit/t_chores.c $(FAKE_STATE) $(FAKE_WORLD)
 tests_unit_t_chores_LDADD = $(ROOF_LIBS)
@@ -136,11 +168,16 @@ FAKE_SERVER = tests/fake/imap_server.c tests/fake/imap_server.h tests/fake/imap_
 	tests/fake/imap_server_talk.c tests/fake/imap_server_reply.c tests/fake/imap_server_folder.c \
 	tests/fake/imap_server_fetch.c tests/fake/imap_server_change.c tests/fake/imap_server_set.c $(FAKE_WORLD)
 SOAK_STAND = tests/soak/stand.c tests/soak/stand.h tests/soak/client.c tests/soak/client.h $(FAKE_SERVER) $(FAKE_STATE)
-SOAK_TESTS = tests/unit/t_imap_families tests/unit/t_imap_update tests/soak/soak tests/soak/forgetful
+SOAK_TESTS = tests/unit/t_imap_families tests/unit/t_imap_update tests/unit/t_imap_promise tests/unit/t_imap_policy tests/soak/soak tests/soak/forgetful
 tests_unit_t_imap_families_SOURCES = tests/unit/t_imap_families.c $(FAKE_SERVER) $(FAKE_STATE) $(FAKE_CANNED) tests/fake/memory.c tests/fake/memory.h
 tests_unit_t_imap_families_LDADD = libsession.a $(IMAP_LIBS)
-tests_unit_t_imap_update_SOURCES = tests/unit/t_imap_update.c $(FAKE_SERVER) $(FAKE_STATE)
+UPDATE_RIG = tests/unit/update_rig.c tests/unit/update_rig.h $(FAKE_SERVER) $(FAKE_STATE)
+tests_unit_t_imap_update_SOURCES = tests/unit/t_imap_update.c $(UPDATE_RIG)
+tests_unit_t_imap_promise_SOURCES = tests/unit/t_imap_promise.c $(UPDATE_RIG)
+tests_unit_t_imap_policy_SOURCES = tests/unit/t_imap_policy.c $(UPDATE_RIG)
+tests_unit_t_imap_policy_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_update_LDADD = $(IMAP_LIBS)
+tests_unit_t_imap_promise_LDADD = $(IMAP_LIBS)
 tests_soak_soak_SOURCES = tests/soak/soak.c tests/soak/world.c tests/soak/world.h tests/soak/foreign.c tests/soak/bot.c \
 	tests/soak/bot.h tests/soak/bot_check.c tests/soak/brittle.c tests/soak/brittle.h tests/soak/promise.c tests/soak/promise.h $(SOAK_STAND) $(NORMAL)
 tests_soak_soak_LDADD = libsession.a libupstream.a libbase.a $(STORE_LIBS)
@@ -151,7 +188,7 @@ check_PROGRAMS += $(SOAK_TESTS)
 endif
 
 # Fuzz targets: with clang and --enable-fuzz they fuzz; without, replay.c runs each over its corpus in `make check`.
-FUZZ_TARGETS = tests/fuzz/f_client tests/fuzz/f_imap tests/fuzz/f_config tests/fuzz/f_map tests/fuzz/f_dot
+FUZZ_TARGETS = tests/fuzz/f_client tests/fuzz/f_imap tests/fuzz/f_config tests/fuzz/f_map tests/fuzz/f_dot tests/fuzz/f_state tests/fuzz/f_import
 EXTRA_PROGRAMS = $(FUZZ_TARGETS)
 if FUZZ
 FUZZ_MAIN =
@@ -174,6 +211,12 @@ tests_fuzz_f_map_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_f_dot_SOURCES = tests/fuzz/f_dot.c $(FUZZ_MAIN) $(FAKE_CANNED) $(NORMAL)
 tests_fuzz_f_dot_LDADD = $(SESSION_LIBS)
 tests_fuzz_f_dot_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_f_state_SOURCES = tests/fuzz/f_state.c $(FUZZ_MAIN) $(FAKE_STATE) $(FAKE_WORLD)
+tests_fuzz_f_state_LDADD = $(UPSTREAM_LIBS) -lcrypto
+tests_fuzz_f_state_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_f_import_SOURCES = tests/fuzz/f_import.c $(FUZZ_MAIN)
+tests_fuzz_f_import_LDADD = $(ROOF_LIBS)
+tests_fuzz_f_import_LDFLAGS = $(POPGATE_LDFLAGS) $(FUZZ_LDFLAGS)
 
 # make check: unit tests, transcripts, the fault loop, each fuzz target over its corpus, the floors.
 TEST_LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

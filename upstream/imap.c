@@ -9,6 +9,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 #include "upstream/identity.h"
+#include "upstream/imap_auth.h"
 
 enum { LOGIN_TOTAL_MS = 50000 }; /* connecting to listing, below any client's patience (H-03) */
 
@@ -37,6 +38,8 @@ static struct err connect_and_select(struct imap *imap, struct notice *why)
 		imap_client_close(&imap->client);
 		if (!is_bad)
 			return err;
+		if (imap->login.kind == LOGIN_RELAY)
+			break;
 	}
 	return ERR(ERR_UPSTREAM, err.code, "the mail server opens no folder after the login");
 }
@@ -61,7 +64,11 @@ struct err imap_ready(struct imap *imap, bool *is_fresh)
 		return ERR(ERR_UPSTREAM, ENOTCONN, "the connection to the mail server is lost");
 	imap_client_close(&imap->client);
 	LOG(imap->log, LEVEL_NOTE, "imap-reconnect");
-	struct err err = connect_and_select(imap, NULL);
+	struct err err = OK;
+	if (imap->login.renew) /* the token of the session's begin may have expired (J-10) */
+		err = imap->login.renew(&imap->login, imap->env, false);
+	if (!err.kind)
+		err = connect_and_select(imap, NULL);
 	imap->client.until_ms = 0;
 	if (err.kind == ERR_LOGIN || err.kind == ERR_POLICY) {
 		/* Asked again for each message it would lock the account. */
@@ -123,6 +130,14 @@ static struct err imap_quit(struct upstream *upstream, const struct maildrop *ma
 	return imap_update(upstream, maildrop);
 }
 
+static void imap_cut(struct upstream *upstream)
+{
+	struct imap *imap = (struct imap *)upstream;
+
+	imap->is_bounded = true;
+	imap_client_kill(&imap->client);
+}
+
 static void imap_close(struct upstream *upstream, const struct maildrop *maildrop,
 		       bool (*is_wanted)(const void *arg), const void *arg)
 {
@@ -134,6 +149,9 @@ static void imap_close(struct upstream *upstream, const struct maildrop *maildro
 	login_fini(&imap->login);
 	free(imap->folder);
 	free(imap->pending);
+	free(imap->unlearned);
+	free(imap->resized);
+	free(imap->heard);
 	free(imap->failed);
 	free(imap->stub);
 	free(imap);
@@ -144,7 +162,7 @@ static struct err imap_open(const struct env *env, const struct log *log,
 			    struct notice *why, struct upstream **out)
 {
 	*out = NULL;
-	TRY(imap_client_check(login));
+	TRY(imap_auth_check(login));
 	struct imap *imap = mem_alloc(sizeof *imap);
 	imap->upstream.ops = &imap_ops;
 	imap->env = env;
@@ -152,11 +170,16 @@ static struct err imap_open(const struct env *env, const struct log *log,
 	imap->conf = *conf;
 	if (text_same(conf->folder, "INBOX"))
 		imap->conf.folder = "INBOX";
-	imap->login =
-		(struct login){text_dup(login->user), text_dup(login->password), login->is_stored};
+	imap->login = login_dup(login);
+	/* For this once: the client is there to be asked. */
+	imap->login.mechanism = login->mechanism;
+	imap->login.initial = login->initial;
+	imap->login.ask = login->ask;
+	imap->login.arg = login->arg;
 	identity_place(imap->place, conf->host, conf->port, login->user, imap->conf.folder);
 	set_identity(imap);
 	struct err err = connect_and_select(imap, why);
+	imap->login.ask = NULL;
 	if (err.kind) {
 		imap_close(&imap->upstream, NULL, NULL, NULL);
 		return err;
@@ -178,5 +201,6 @@ const struct upstream_ops imap_ops = {
 	.retrieved = imap_retrieved,
 	.nudge = imap_nudge,
 	.close = imap_close,
+	.cut = imap_cut,
 	.describe = imap_describe,
 };

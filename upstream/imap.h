@@ -16,6 +16,14 @@
 #include "upstream/imap_quirks.h"
 #include "upstream/upstream.h"
 
+struct ledger;
+
+/* What a message will be recognised by: identity_of_header(). */
+struct heard {
+	uint32_t uid;
+	char id[IDENTITY_HASH + 1];
+};
+
 struct imap {
 	struct upstream upstream; /* first */
 	const struct env *env;    /* borrowed, both */
@@ -25,6 +33,7 @@ struct imap {
 	struct imap_client client;
 	const struct imap_quirks *quirks; /* of this server; never NULL once logged in */
 	char *folder;                     /* owned: the name that was selected, as on the wire */
+	bool is_folder_rev2;              /* which is UTF-8, not UTF-7 */
 	bool is_selected;                 /* the folder was, once */
 	/* When the newest SELECT told UIDNEXT: messages there were, EXPUNGEs there had been. */
 	uint32_t selected_exists, selected_expunges;
@@ -33,7 +42,14 @@ struct imap {
 	/* What the listing found in the ledger: with has_ledger rows of this epoch may be changed. */
 	bool has_ledger;
 	uint32_t epoch;
-	size_t unlearned;   /* rows that messages could not yet be recognised by (E-04) */
+	uint32_t *unlearned; /* owned: ascending UIDs of what could not be recognised yet (E-04) */
+	size_t unlearned_len;
+	/* Owned, few: ascending UIDs of what is shown with its measured size without MARK_EXACT, for it
+	 * has failed since. */
+	uint32_t *resized;
+	size_t resized_len;
+	struct heard *heard; /* owned: ascending by UID; what was learned of those (imap_heard.c) */
+	size_t heard_len;
 	bool has_unmeasured; /* sizes=exact: some are not yet */
 	bool is_quit;       /* update() ran */
 	bool is_loose;      /* UIDs do not outlive the connection (E-06): nothing is remembered */
@@ -50,6 +66,10 @@ struct imap {
 	 * when enough newer messages are there (keep_newest=). Filled by imap_list(), of the ledger. */
 	uint32_t *pending;
 	size_t pending_len;
+	/* The lowest UID among the newest `keep_newest` messages, those that wait included and those that
+	 * newest= does not show: what stands below may be removed. 0: all are among them; UINT64_MAX:
+	 * there is no keep_newest=. */
+	uint64_t kept_from;
 	int seen_tag; /* of a STORE \Seen that was sent and not yet received; 0: none (C-19) */
 };
 
@@ -76,11 +96,15 @@ struct err imap_folder_named(struct imap *, const char *folder, char **out) MUST
 void imap_learn(struct imap *, const struct maildrop *, bool (*is_wanted)(const void *arg),
 		const void *arg);
 
-/* imap_replay.c. Does what earlier sessions promised and could not do (D-09), once its place,
+/* imap_replay.c. Reads what is remembered of the mailbox, the journal and `ledger` (initialised with
+ * conf.name), and does what earlier sessions promised and could not do (D-09), once its place,
  * UIDVALIDITY and sizes are found to be the same; called by imap_list() when the folder is selected,
- * before anything is listed. *hide: the UIDs, ascending, owned by the caller, that are promised and
- * still there. A failure to delete is only logged; one to read the journal is an error. */
-struct err imap_replay(struct imap *, uint32_t **hide, size_t *count) MUST_USE;
+ * before anything is listed, and only where there is a state. *hide: the UIDs, ascending, owned by the
+ * caller, that are promised and still there. *is_loaded: `ledger` is as the state has it now; mostly it
+ * is, for one walk reads it with the journal, and mostly nothing was promised. A failure to delete is
+ * only logged; one to read the journal is an error. */
+struct err imap_replay(struct imap *, struct ledger *ledger, bool *is_loaded, uint32_t **hide,
+		       size_t *count) MUST_USE;
 
 struct err imap_list(struct upstream *, struct maildrop *) MUST_USE;
 struct err imap_fetch(struct upstream *, const struct maildrop *, const struct message *,

@@ -95,8 +95,9 @@ struct walk {
 	uint32_t from;
 	size_t expected; /* about so many messages */
 	struct uids *seen;
-	size_t top; /* the highest message sequence number told */
-	bool is_wrong;
+	size_t top;  /* the highest message sequence number told */
+	size_t told; /* messages, with those that were not asked for */
+	bool is_wrong, is_shifted;
 };
 
 /* A long listing may be cut off: what came is kept, and the next login goes on behind it (M-15). */
@@ -130,10 +131,12 @@ static struct err list_window(struct listing *listing, struct walk *walk, uint32
 
 	struct err err = imap_table_fetch(listing->imap, &table, listing->strong, from, to);
 	if (!err.kind) {
+		walk->told += table.count;
 		trim(&table, from, to);
 		for (size_t i = 0; i < table.count; i++)
 			uids_add(walk->seen, table.rows[i].uid);
 		walk->is_wrong |= table.is_wrong;
+		walk->is_shifted |= table.is_shifted;
 		if (table.top > walk->top)
 			walk->top = table.top;
 		listing->is_window |= table.is_limited;
@@ -182,12 +185,15 @@ static struct err list_walk(struct listing *listing, struct walk *walk)
 /* Whether nothing can be missing: as many UIDs as there were messages when we asked, or, on the
  * second look, as many as there were less those that were expunged meanwhile. What came in since then
  * and was told too must not stand for what was not: `grown` is how many there are now. */
-static bool is_whole(const struct walk *walk, size_t exists, size_t grown, size_t expunged,
-		     bool is_last)
+static bool is_whole(const struct walk *walk, bool is_window, size_t exists, size_t grown,
+		     size_t expunged, bool is_last)
 {
 	size_t wanted = exists;
 
 	if (walk->is_wrong)
+		return false;
+	/* Some that were told have gone since; in parts that is so again and again. */
+	if (walk->is_shifted && !is_window && !is_last)
 		return false;
 	if (grown > exists && walk->top > exists)
 		wanted = walk->top < grown ? walk->top : grown;
@@ -249,7 +255,7 @@ struct err listing_all(struct listing *listing)
 		if (uids_sort(&listing->seen))
 			return ERR(ERR_UPSTREAM, 0, "the mail server gave two messages one UID");
 		expunges = imap_wire_expunges(client->wire) - expunges;
-		if (is_whole(&walk, exists, imap_wire_exists(client->wire), expunges,
+		if (is_whole(&walk, listing->is_window, exists, imap_wire_exists(client->wire), expunges,
 			     pass == PASSES - 1)) {
 			end_all(listing);
 			return OK;
@@ -269,6 +275,7 @@ struct err listing_from(struct listing *listing, uint32_t from, size_t *count)
 
 	struct err err = list_walk(listing, &walk);
 	listing->is_odd = walk.is_wrong;
+	listing->is_silent = !walk.told;
 	*count = seen.count;
 	uids_fini(&seen);
 	return err;

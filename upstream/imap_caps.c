@@ -35,10 +35,32 @@ static const struct {
 	{"IDLE", CAP_IDLE},
 };
 
+static const struct {
+	const char *name;
+	unsigned cap;
+} mechanisms[] = {
+	{"PLAIN", CAP_AUTH_PLAIN},
+	{"EXTERNAL", CAP_AUTH_EXTERNAL},
+	{"XOAUTH2", CAP_AUTH_XOAUTH2},
+	{"OAUTHBEARER", CAP_AUTH_OAUTHBEARER},
+	{"SCRAM-SHA-1", CAP_AUTH_SCRAM_1},
+	{"SCRAM-SHA-1-PLUS", CAP_AUTH_SCRAM_1_PLUS},
+	{"SCRAM-SHA-256", CAP_AUTH_SCRAM_256},
+	{"SCRAM-SHA-256-PLUS", CAP_AUTH_SCRAM_256_PLUS},
+};
+
 /* What belongs to revision 2 itself (RFC 9051 appendix E). */
 #define REV2_CAPS                                                                                  \
 	(CAP_UIDPLUS | CAP_MOVE | CAP_ESEARCH | CAP_ENABLE | CAP_UNSELECT | CAP_IDLE |             \
 	 CAP_LIST_EXTENDED | CAP_SASL_IR)
+
+static unsigned cap_of_mechanism(const char *name)
+{
+	for (size_t i = 0; i < sizeof mechanisms / sizeof *mechanisms; i++)
+		if (text_same(name, mechanisms[i].name))
+			return mechanisms[i].cap;
+	return 0;
+}
 
 static unsigned cap_of(const struct mailimap_capability *capability)
 {
@@ -48,7 +70,7 @@ static unsigned cap_of(const struct mailimap_capability *capability)
 	if (!name)
 		return 0;
 	if (capability->cap_type == MAILIMAP_CAPABILITY_AUTH_TYPE)
-		return text_same(name, "PLAIN") ? CAP_AUTH_PLAIN : 0;
+		return cap_of_mechanism(name);
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		if (text_same(name, known[i].name))
 			return known[i].cap;
@@ -174,6 +196,24 @@ static struct err enable_rev2(struct imap_client *client)
 	return OK;
 }
 
+/* A server that shows a window of a folder to those who count messages shows all of it to those who
+ * name them by UID, as we always do (N-08, RFC 9586). Not to be had means the window. */
+static struct err enable_uidonly(struct imap_client *client)
+{
+	const unsigned needed = CAP_UIDONLY | CAP_ENABLE;
+	unsigned traits = client->quirks->traits;
+	int tag;
+
+	if (!(traits & QUIRK_WINDOW) || traits & QUIRK_NO_ENABLE ||
+	    (client->caps & needed) != needed)
+		return OK;
+	TRY(imap_send(client, &tag, "ENABLE UIDONLY"));
+	TRY(imap_receive(client, PHASE_LOGIN, tag));
+	if (!imap_was(client, WIRE_OK) || !is_enabled(client, "UIDONLY"))
+		imap_client_forget(client, CAP_UIDONLY);
+	return OK;
+}
+
 struct err imap_caps_settle(struct imap_client *client, bool had_id)
 {
 	bool is_asked = false;
@@ -190,6 +230,7 @@ struct err imap_caps_settle(struct imap_client *client, bool had_id)
 	if (client->id_tag && (client->quirks->traits & QUIRK_ID_FIRST))
 		TRY(imap_caps_take_id(client, PHASE_LOGIN));
 	TRY(enable_rev2(client));
+	TRY(enable_uidonly(client));
 	imap_client_trim(client);
 	return OK;
 }

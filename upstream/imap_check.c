@@ -15,12 +15,15 @@ void check_init(struct check *check, const struct log *log)
 	/* A line may be told by twice its octets: a name all of quotes. */
 	buf_init(&check->out, WIRE_READ + 2 * (WIRE_LINE + WIRE_NAME));
 	buf_init(&check->header, WIRE_LITERAL);
+	buf_init(&check->challenge, WIRE_CHALLENGE);
+	check->challenge.is_secret = true;
 }
 
 void check_fini(struct check *check)
 {
 	buf_fini(&check->out);
 	buf_fini(&check->header);
+	buf_fini(&check->challenge);
 	free(check->greeting);
 	free(check->id);
 	free(check->capabilities);

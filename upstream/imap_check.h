@@ -45,6 +45,7 @@ enum check_odd {
 	ODD_NUMBER,
 	ODD_VANISHED,
 	ODD_NAME,
+	ODD_CHALLENGE,
 };
 
 struct check {
@@ -57,6 +58,7 @@ struct check {
 	void *item_arg;
 	void (*on_found)(void *arg, uint32_t low, uint32_t high); /* NULL: nobody asks */
 	void *found_arg;
+	bool may_challenge; /* until the tagged reply */
 	const struct log *log; /* borrowed; NULL: silence */
 
 	/* What came. */
@@ -84,6 +86,7 @@ struct check {
 	unsigned open;   /* those around its items: one, but for odd servers */
 	bool has_header; /* `header` is item.header */
 	struct buf header;
+	struct buf challenge;
 	uint64_t kept;     /* octets put in `out` since the last tagged reply */
 	unsigned warnings; /* untagged NO and the like since then */
 	unsigned odd;      /* bits by enum check_odd: those that were logged */

@@ -22,6 +22,7 @@ void check_odd(struct check *check, enum check_odd odd)
 		[ODD_UID] = "no blank follows a UID",
 		[ODD_NUMBER] = "a FETCH reply is about message 0",
 		[ODD_NAME] = "a folder's name has blanks and no quotes",
+		[ODD_CHALLENGE] = "a challenge that was not asked for",
 		[ODD_VANISHED] = "a VANISHED reply holds no set",
 	};
 

@@ -5,6 +5,7 @@
  */
 #include "upstream/imap_check.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { WARNINGS = 8 }; /* most of them logged up to a tagged reply */
@@ -182,27 +183,31 @@ enum check_next check_tagged(struct check *check, struct scan scan)
 	check_put(check, ".\r\n", 3);
 	check->tag[0] = '\0';
 	check->body_max = 0;
+	check->may_challenge = false;
 	check->kept = 0;
 	check->warnings = 0;
 	return CHECK_TURN;
 }
 
+/* To libetpan it is a tagged OK, which is where it stops to read: a "+" is nothing to it. */
 enum check_next check_continuation(struct check *check, struct scan text)
 {
-	static const char base64[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				     "0123456789+/=";
-
 	if (!check->is_greeted)
 		return check_refuse(check, "the mail server does not greet");
+	if (!check->may_challenge || !check->tag[0]) {
+		check_odd(check, ODD_CHALLENGE);
+		return CHECK_LINE;
+	}
 	scan_blanks(&text);
-	bool is_base64 = scan_len(&text) && scan_len(&text) % 4 == 0;
-	for (const char *at = text.at; is_base64 && at < text.end; at++)
-		is_base64 = *at && strchr(base64, *at);
-	check_put(check, "+ ", 2);
-	if (is_base64)
-		check_put_scan(check, text);
-	else
-		check_put(check, ".", 1);
-	check_put(check, "\r\n", 2);
+	if (scan_len(&text) > WIRE_CHALLENGE)
+		return check_refuse(check, "a challenge is too long");
+	buf_drop(&check->challenge, buf_len(&check->challenge));
+	if (scan_len(&text) && !buf_put(&check->challenge, text.at, scan_len(&text))) {
+		check->err = ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+		return CHECK_DEAD;
+	}
+	check->status = (struct wire_status){.outcome = WIRE_CONTINUE};
+	check_put_text(check, check->tag);
+	check_put_text(check, " OK .\r\n");
 	return CHECK_TURN;
 }

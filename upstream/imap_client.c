@@ -221,6 +221,9 @@ void imap_client_trim(struct imap_client *client)
 void imap_drop(struct imap_client *client)
 {
 	imap_client_kill(client);
+	if (client->im && client->im->imap_stream) /* a login that could not be sent (B-22) */
+		mem_wipe(client->im->imap_stream->write_buffer,
+			 client->im->imap_stream->buffer_max_size);
 	if (client->im)
 		mailimap_free(client->im);
 	imap_wire_free(client->wire);

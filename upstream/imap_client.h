@@ -47,6 +47,13 @@ enum imap_cap {
 	CAP_UNSELECT = 1 << 18,
 	CAP_IDLE = 1 << 19,
 	CAP_MESSAGELIMIT = 1 << 20, /* MESSAGELIMIT=n */
+	CAP_AUTH_EXTERNAL = 1 << 21,
+	CAP_AUTH_XOAUTH2 = 1 << 22,
+	CAP_AUTH_OAUTHBEARER = 1 << 23,
+	CAP_AUTH_SCRAM_1 = 1 << 24,
+	CAP_AUTH_SCRAM_1_PLUS = 1 << 25,
+	CAP_AUTH_SCRAM_256 = 1 << 26,
+	CAP_AUTH_SCRAM_256_PLUS = 1 << 27,
 };
 
 /* What we wait for: each phase has its deadlines (H-03), and Table 1 its meaning of a NO. */
@@ -69,6 +76,7 @@ struct imap_client {
 	struct imap_wire *wire; /* owned; NULL: not connected */
 	mailimap *im;           /* owned; NULL: not connected */
 	unsigned caps;          /* enum imap_cap */
+	unsigned offered;       /* those of before the login */
 	/* Never NULL once logged in. What ID says is known, and may change the row, when the first
 	 * command after the login has been received. */
 	const struct imap_quirks *quirks;
@@ -80,6 +88,7 @@ struct imap_client {
 				   UTF-8 on the wire (RFC 9051 section 5.1) */
 	bool is_greeted;    /* from now on trouble is the account's */
 	bool is_refused;    /* the login was, and its secret is stored */
+	bool is_unserved;   /* there is no mechanism for it */
 	bool is_throttled;  /* the server has asked us to slow down, with an OK or without */
 	int id_tag;         /* of an ID that is under way; 0: none */
 	uint64_t spent_ms[PHASES]; /* time that went by in each phase */
@@ -91,19 +100,18 @@ struct imap_client {
 	bool is_asked; /* health_ask() let us go, and nothing was reported yet */
 };
 
-/* Refuses, before any connection is made, a credential that cannot be sent (B-17). */
-struct err imap_client_check(const struct login *) MUST_USE;
-
 /* Connects, secures, reads the greeting, logs in, learns the capabilities. `client` is filled from
  * zero but for `until_ms`. On failure nothing is left open, and `why` may hold the server's own
  * words.
+ *
+ * A stored token that is refused is renewed in `login`, once, and tried on a new connection (J-10).
  *
  * conf.health is asked first: where the server or the account is in trouble nothing is sent (H-07).
  * A failure is reported here. A success is reported by whoever selects the folder:
  * imap_client_report(client, HEALTH_GOOD), or HEALTH_FAILED if a logged in client cannot be used
  * (N-07). imap_client_close() makes up for what was not reported. */
 struct err imap_client_open(struct imap_client *, const struct env *, const struct log *,
-			    const struct upstream_conf *, const struct login *,
+			    const struct upstream_conf *, struct login *,
 			    struct notice *why) MUST_USE;
 
 /* Tells conf.health about this server and account; nothing without one. */

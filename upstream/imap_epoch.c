@@ -7,6 +7,8 @@
  * keeps its UIDL. All this is on disk before a client sees any of it. */
 #include "upstream/imap_listing.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@
 enum {
 	EPOCH_MS = 300000, /* the client may be gone meanwhile: its next login finds it done */
 	EPOCH_OCTETS = 1 << 30,
+	UNTOLD = 50, /* messages without a header that the server is asked for whether they are there */
 };
 
 bool listing_is_same_epoch(const struct listing *listing)
@@ -39,6 +42,34 @@ static void log_change(const struct listing *listing, enum log_level level, cons
 	    log_number("messages_known", listing->ledger.count));
 }
 
+/* Rows whose headers never came: of messages that have gone meanwhile, or that the server cannot read
+ * (N-05). What is gone must not be shown as something new. */
+static struct err settle_untold(struct listing *listing)
+{
+	struct ledger *ledger = &listing->ledger;
+	char set[16];
+	size_t left;
+
+	for (size_t i = 0, asked = 0; i < ledger->count; i++) {
+		struct ledger_row *row = &ledger->rows[i];
+		if (row->id)
+			continue;
+		left = 1;
+		snprintf(set, sizeof set, "%u", row->uid);
+		if (asked++ < UNTOLD) {
+			struct err err = imap_count_left(listing->imap, set, &left);
+			if (err.kind && !imap_client_is_alive(&listing->imap->client))
+				return err;
+			left = err.kind ? 1 : left;
+		}
+		if (!left)
+			ledger_remove(ledger, ledger->rows[i--].uid);
+		else if (!imap_set_unlike(ledger, row))
+			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+	}
+	return OK;
+}
+
 /* The ids of all rows, from the source of the old ones. */
 static struct err learn_ids(struct listing *listing)
 {
@@ -47,7 +78,18 @@ static struct err learn_ids(struct listing *listing)
 
 	if (listing->ledger.head.source != LEDGER_HEADER)
 		return OK; /* they came with the listing */
-	return imap_learn_headers(listing->imap, &listing->ledger, &budget, &learned);
+	TRY(imap_learn_headers(listing->imap, &listing->ledger, &budget, &learned));
+	return settle_untold(listing);
+}
+
+/* Ids are compared with ids of the same kind only, whatever else the server offers now. Those that it
+ * once gave are asked for even if it does not announce them: its CAPABILITY may have been lost, and who
+ * does not know them says so (N-13). */
+static enum ledger_source source_like(const struct imap *imap, unsigned old)
+{
+	bool is_simple = imap->quirks && (imap->quirks->traits & QUIRK_BASE_ITEMS);
+
+	return old == LEDGER_HEADER || is_simple ? LEDGER_NONE : (enum ledger_source)old;
 }
 
 static struct err list_and_match(struct listing *listing, const struct ledger *old,
@@ -60,10 +102,8 @@ static struct err list_and_match(struct listing *listing, const struct ledger *o
 	const struct uidl_format *format = imap->conf.uidl;
 	bool needs_strong = format && (format->needs_gm_msgid || format->needs_email_id);
 
-	/* Ids are compared with ids of the same kind only, whatever else the server offers now. */
-	if (will_match && !needs_strong && old->head.source != LEDGER_NONE &&
-	    old->head.source != listing->strong)
-		listing->strong = LEDGER_NONE;
+	if (will_match && !needs_strong && old->head.source != LEDGER_NONE)
+		listing->strong = source_like(imap, old->head.source);
 	TRY(listing_all(listing));
 	if (will_match && old->head.source == LEDGER_HEADER &&
 	    listing->ledger.head.source == LEDGER_NONE)
@@ -88,7 +128,7 @@ static void name_by_format(const struct imap *imap, struct ledger *old)
 	const struct uidl_format *format = imap->conf.uidl;
 	char uidl[UIDL_MAX + 1];
 
-	if (!format || uidl_is_stable(format))
+	if (!listing_format_holds(imap, &old->head))
 		return;
 	for (size_t i = 0; i < old->count; i++) {
 		struct ledger_row *row = &old->rows[i];

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "upstream/imap_poison.h"
+#include "upstream/imap_promise.h"
 
 enum {
 	SMALL = 512,  /* octets; a quoted string comes one octet at a time */
@@ -279,9 +280,14 @@ struct err imap_fetch(struct upstream *upstream, const struct maildrop *maildrop
 		      const struct message *msg, const struct part *part, struct sink *sink)
 {
 	struct imap *imap = (struct imap *)upstream;
+	struct listener listener;
 
 	(void)maildrop;
 	if (msg->marks & MARK_STUB)
 		return imap_poison_put(imap, msg->uid, part, sink);
-	return imap_fetch_body(imap, msg, part, sink);
+	listener_init(&listener, imap, msg->uid, part, sink);
+	struct err err = imap_fetch_body(imap, msg, part, &listener.sink);
+	sink->announced_octets = listener.sink.announced_octets;
+	listener_fini(&listener, imap, msg->uid, !err.kind);
+	return err;
 }

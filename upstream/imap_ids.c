@@ -12,6 +12,7 @@
 enum {
 	CHUNK = 200,
 	FLIGHT = 4,     /* chunks under way */
+	PASSES = 3,     /* times that all are asked for where it is now or never */
 	SET = 200 * 11, /* octets of a chunk's set */
 	ITEMS = 120,    /* octets of the command around the set, at most */
 };
@@ -41,14 +42,14 @@ struct learning {
 	struct ledger *ledger;
 	const struct ids_budget *budget;
 	uint64_t octets; /* of headers that came */
+	size_t told;     /* such headers; some have no octets */
 	size_t learned;
 	uint32_t good; /* a UID whose header came; 0: none yet */
 	size_t again;  /* the first row that must be asked for once more; SIZE_MAX: none */
 	bool is_full;
 };
 
-/* An id that no message of another epoch will have. */
-static bool set_unlike(struct ledger *ledger, struct ledger_row *row)
+bool imap_set_unlike(struct ledger *ledger, struct ledger_row *row)
 {
 	char id[32];
 
@@ -66,6 +67,7 @@ static void take_header(void *arg, const struct wire_item *item)
 	if (!row || !item->header)
 		return;
 	learning->octets += item->header_len;
+	learning->told++;
 	learning->good = item->uid;
 	if (item->has_octets && !row->octets) {
 		row->octets = item->octets;
@@ -75,7 +77,7 @@ static void take_header(void *arg, const struct wire_item *item)
 		return;
 	bool is_set = identity_of_header(hash, item->header, item->header_len)
 			      ? ledger_set_id(ledger, row, hash)
-			      : set_unlike(ledger, row);
+			      : imap_set_unlike(ledger, row);
 	learning->is_full |= !is_set;
 	learning->learned += is_set;
 }
@@ -191,19 +193,6 @@ static bool may_go_on(const struct learning *learning, const struct ids_budget *
 	       !(budget->is_wanted && budget->is_wanted(budget->arg));
 }
 
-/* Some messages of a chunk were told and some not: those never will be (N-05). */
-static void give_up_rest(struct learning *learning, const struct chunk *chunk)
-{
-	struct ledger *ledger = learning->ledger;
-
-	/* A later session may have more luck; where UIDs have changed there is none. */
-	if (learning->budget->shown)
-		return;
-	for (size_t i = chunk->first; i < chunk->end; i++)
-		if (is_wanting(learning, i) && !set_unlike(ledger, &ledger->rows[i]))
-			learning->is_full = true;
-}
-
 /* Chunks that are under way, oldest first. */
 struct flight {
 	struct chunk chunks[FLIGHT];
@@ -227,18 +216,15 @@ static struct err learn_singly(struct learning *learning, const struct chunk *ch
 		if (chunk->count > 1)
 			TRY(ask_one(learning, i, &answer));
 		is_suspect |= answer == PASSING;
-		if (answer == REFUSED && !budget->shown && !set_unlike(ledger, &ledger->rows[i]))
-			learning->is_full = true;
 	}
 	if (!is_suspect)
 		return OK;
-	uint64_t before = learning->octets;
+	size_t before = learning->told;
 	const struct ledger_row *good = ledger_find(ledger, learning->good);
 	if (good)
 		TRY(ask_one(learning, (size_t)(good - ledger->rows), &answer));
-	if (learning->octets == before)
+	if (learning->told == before)
 		return ERR(ERR_UPSTREAM, EAGAIN, "the mail server is not available");
-	give_up_rest(learning, chunk);
 	return OK;
 }
 
@@ -252,8 +238,6 @@ static struct err land_one(struct learning *learning, struct flight *flight,
 	memmove(flight->chunks, flight->chunks + 1, flight->len * sizeof chunk);
 	size_t before = learning->learned;
 	TRY(receive_chunk(learning, &chunk, &answer));
-	if (answer == ANSWERED && learning->learned > before)
-		give_up_rest(learning, &chunk);
 	if (answer == PARTLY && learning->learned > before && chunk.first < learning->again)
 		learning->again = chunk.first;
 	if (answer == ANSWERED || answer == PARTLY)
@@ -264,34 +248,39 @@ static struct err land_one(struct learning *learning, struct flight *flight,
 	return learn_singly(learning, &chunk, answer, budget);
 }
 
-struct err imap_learn_headers(struct imap *imap, struct ledger *ledger, struct ids_budget *budget,
-			      size_t *learned)
+static bool is_any_wanting(const struct learning *learning)
 {
-	struct learning learning = {
-		.imap = imap, .ledger = ledger, .budget = budget, .again = SIZE_MAX};
-	size_t room = imap_client_room(&imap->client);
+	for (size_t i = 0; i < learning->ledger->count; i++)
+		if (is_wanting(learning, i))
+			return true;
+	return false;
+}
+
+/* One pass over all rows. */
+static struct err learn_all(struct learning *learning, struct ids_budget *budget)
+{
+	struct imap *imap = learning->imap;
+	size_t room = imap_client_room(&imap->client), count = learning->ledger->count, at = 0;
 	size_t most = room > 2 * ITEMS ? room - ITEMS : ITEMS;
 	struct flight flight = {.len = 0};
 	struct err err = OK;
-	size_t at = 0;
 
-	while (!err.kind && !learning.is_full) {
+	while (!err.kind && !learning->is_full) {
 		char set[SET];
-		if (!flight.len && at >= ledger->count && learning.again < at) {
-			at = learning.again;
-			learning.again = SIZE_MAX;
+		if (!flight.len && at >= count && learning->again < at) {
+			at = learning->again;
+			learning->again = SIZE_MAX;
 		}
-		bool is_room =
-			flight.len < FLIGHT && at < ledger->count && may_go_on(&learning, budget);
+		bool is_room = flight.len < FLIGHT && at < count && may_go_on(learning, budget);
 		if (is_room) {
-			struct chunk chunk = next_chunk(&learning, at, most, set, sizeof set);
+			struct chunk chunk = next_chunk(learning, at, most, set, sizeof set);
 			at = chunk.end;
 			if (*set)
 				err = send_chunk(imap, &chunk, set);
 			if (*set && !err.kind)
 				flight.chunks[flight.len++] = chunk;
 		} else if (flight.len) {
-			err = land_one(&learning, &flight, budget);
+			err = land_one(learning, &flight, budget);
 		} else {
 			break;
 		}
@@ -299,6 +288,23 @@ struct err imap_learn_headers(struct imap *imap, struct ledger *ledger, struct i
 	/* Answers that nobody took would be taken for answers to something else. */
 	if (flight.len)
 		imap_client_kill(&imap->client);
+	return err;
+}
+
+/* A line that got lost is told when it is asked for again; where UIDs have changed it is now or never. */
+struct err imap_learn_headers(struct imap *imap, struct ledger *ledger, struct ids_budget *budget,
+			      size_t *learned)
+{
+	struct learning learning = {
+		.imap = imap, .ledger = ledger, .budget = budget, .again = SIZE_MAX};
+	int passes = budget->shown ? 1 : PASSES;
+	struct err err = OK;
+
+	for (int pass = 0; pass < passes && !err.kind && !learning.is_full; pass++) {
+		if (pass && !(may_go_on(&learning, budget) && is_any_wanting(&learning)))
+			break;
+		err = learn_all(&learning, budget);
+	}
 	*learned = learning.learned;
 	return learning.is_full ? ERR(ERR_UPSTREAM, ENOMEM, "out of memory") : err;
 }

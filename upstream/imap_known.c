@@ -10,6 +10,15 @@
 
 #include <stdlib.h>
 
+/* A message may have come in a session in which the server did not say that it has ids. */
+static bool has_all_ids(const struct ledger *ledger)
+{
+	for (size_t i = 0; i < ledger->count; i++)
+		if (!ledger->rows[i].id)
+			return false;
+	return true;
+}
+
 /* Whether the ledger can be built on at all. */
 static bool is_fit(const struct listing *listing)
 {
@@ -22,7 +31,8 @@ static bool is_fit(const struct listing *listing)
 		return false;
 	if (!ledger->count && exists)
 		return false;
-	if (listing->strong != LEDGER_NONE && ledger->head.source != listing->strong)
+	if (listing->strong != LEDGER_NONE &&
+	    (ledger->head.source != listing->strong || !has_all_ids(ledger)))
 		return false;
 	/* UIDNEXT at or below a UID is no UIDNEXT (C-05). */
 	return !ledger->count || !listing->uidnext ||
@@ -116,7 +126,7 @@ struct err listing_known(struct listing *listing, bool *is_known)
 	bool has_same_flags = listing->highestmodseq && head->is_whole &&
 			      listing->highestmodseq == head->highestmodseq;
 	bool has_no_news = head->is_whole && listing->uidnext && listing->uidnext == head->uidnext;
-	uint32_t exists = imap_wire_exists(wire), expunges = imap_wire_expunges(wire);
+	uint32_t exists = imap_wire_exists(wire);
 	if (!has_no_news && imap_wire_exists(wire)) {
 		uint32_t top = old ? ledger->rows[old - 1].uid : 0;
 		if (top == UINT32_MAX)
@@ -126,13 +136,14 @@ struct err listing_known(struct listing *listing, bool *is_known)
 			return OK;
 	}
 	/* A number that has changed since SELECT told UIDNEXT counts messages that nobody has told
-	 * of; and as many must have been told as UIDs were given, or one that is gone could stand for one that is new. */
+	 * of, and where one came and one went (it may be we who removed it) it is the same again; and as many must have been told as UIDs were given, or one that is gone could stand for one that is new. */
 	bool has_uidnexts = listing->uidnext && head->uidnext;
 	bool all_told = imap_wire_exists(wire) == exists &&
 			listing->imap->selected_exists == exists &&
 			(has_uidnexts ? listing->uidnext - head->uidnext == news : !news);
-	bool fits = head->is_whole && all_told && imap_wire_exists(wire) == old + news &&
-		    imap_wire_expunges(wire) == expunges;
+	bool fits = head->is_whole && all_told && !listing->is_silent &&
+		    imap_wire_exists(wire) == old + news &&
+		    imap_wire_expunges(wire) == listing->imap->selected_expunges;
 	*is_known = true;
 	if (!fits) {
 		/* A folder that is suddenly empty is asked twice. */

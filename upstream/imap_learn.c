@@ -181,7 +181,9 @@ void imap_learn(struct imap *imap, const struct maildrop *maildrop,
 		.without_deleted = is_gone,
 	};
 	bool is_any_left = !is_gone || maildrop->count;
-	bool is_able = imap_client_is_alive(&imap->client) && !imap->is_void;
+	/* And for that a connection is made, if it was lost. */
+	bool is_due = imap->is_quit && !is_gone && maildrop->marked && imap->unlearned_len;
+	bool is_able = (imap_client_is_alive(&imap->client) || is_due) && !imap->is_void;
 
 	if (is_able)
 		is_able = !imap_ready(imap, NULL).kind;
@@ -190,7 +192,7 @@ void imap_learn(struct imap *imap, const struct maildrop *maildrop,
 	if (is_able && imap->conf.measure_sizes && imap->has_unmeasured)
 		measure_rest(&leaving, &budget);
 	keep_news(&leaving);
-	if (is_able && imap_client_is_alive(&imap->client) && imap->unlearned && is_any_left)
+	if (is_able && imap_client_is_alive(&imap->client) && imap->unlearned_len && is_any_left)
 		learn_ids(&leaving, &budget);
 	imap->is_bounded = false;
 	free(leaving.measured);

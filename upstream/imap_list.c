@@ -5,6 +5,7 @@
  * whole or an error (C-05). What is remembered of the mailbox is asked after first: mostly the
  * server's few numbers say that nothing has changed. */
 #include "upstream/imap_listing.h"
+#include "upstream/imap_promise.h"
 
 #include <errno.h>
 
@@ -12,6 +13,7 @@ enum {
 	TRIES = 2,          /* when another session writes to the ledger meanwhile */
 	SINGLE_SIZES = 100, /* how often a missing size is asked for by itself (C-06) */
 	MEASURE_MS = 20000, /* sizes=exact (F-07) */
+	PENDING_MS = 10000, /* removals that had to wait */
 };
 
 /* --- sizes that the listing did not tell ------------------------------------------------------ */
@@ -71,7 +73,7 @@ static struct err load(struct listing *listing)
 {
 	struct imap *imap = listing->imap;
 
-	if (!listing->has_state)
+	if (!listing->has_state || listing->is_loaded)
 		return OK;
 	struct err err = ledger_load(&listing->ledger, imap->conf.state, imap->env);
 	if (err.kind)
@@ -158,7 +160,7 @@ static struct err keep(struct listing *listing, bool *is_stale)
 		log_err(imap->log, LEVEL_ALARM, "ledger-not-saved", err);
 		return listing->is_at_risk ? err : OK;
 	}
-	if (*is_stale || !is_new_epoch)
+	if (*is_stale || !(is_new_epoch || listing->ledger.has_leavings))
 		return OK;
 	struct err swept = ledger_sweep(imap->conf.state, imap->env, imap->conf.name, imap->epoch);
 	if (swept.kind)
@@ -218,7 +220,9 @@ static void begin(struct listing *listing, struct imap *imap, struct uids promis
 	ledger_init(&listing->ledger, name ? name : "");
 }
 
-static struct err list_all_tries(struct imap *imap, struct maildrop *maildrop, struct uids promised)
+/* `recalled` is taken over by the first try, if it was loaded. */
+static struct err list_all_tries(struct imap *imap, struct maildrop *maildrop, struct uids promised,
+				 struct ledger *recalled, bool is_loaded)
 {
 	struct err err = OK;
 	bool is_stale = true;
@@ -226,6 +230,15 @@ static struct err list_all_tries(struct imap *imap, struct maildrop *maildrop, s
 	for (int i = 0; i < TRIES && is_stale; i++) {
 		struct listing listing;
 		begin(&listing, imap, promised);
+		/* Flags that the replay set came behind it. */
+		if (!is_loaded)
+			listing.highestmodseq = 0;
+		if (!i && is_loaded) {
+			ledger_fini(&listing.ledger);
+			listing.ledger = *recalled;
+			listing.is_loaded = true;
+			*recalled = (struct ledger){0};
+		}
 		err = list_once(&listing, maildrop, i == TRIES - 1, &is_stale);
 		listing_fini(&listing);
 		if (err.kind)
@@ -234,22 +247,39 @@ static struct err list_all_tries(struct imap *imap, struct maildrop *maildrop, s
 	return err;
 }
 
+/* What waited is removed while the client waits, so not for long. */
+static void remove_pending(struct imap *imap, const struct maildrop *maildrop)
+{
+	uint64_t until = imap->env->ops->now(imap->env) + PENDING_MS;
+	uint64_t login_until = imap->client.until_ms;
+
+	imap_remove_pending(imap, maildrop,
+			    login_until && login_until < until ? login_until : until);
+}
+
 struct err imap_list(struct upstream *upstream, struct maildrop *maildrop)
 {
 	struct imap *imap = (struct imap *)upstream;
 	struct uids promised = {NULL, 0, 0};
+	struct ledger recalled = {0};
 	struct err err = OK;
+	bool is_loaded = false;
 
 	/* The deadline of the login still runs (H-03): imap_ready() would lift it. */
 	if (!imap_client_is_alive(&imap->client))
 		err = imap_ready(imap, NULL);
-	if (!err.kind && imap->conf.state && imap->conf.name && !imap->is_loose)
-		err = imap_replay(imap, &promised.at, &promised.count);
+	if (!err.kind && imap->conf.state && imap->conf.name && !imap->is_loose) {
+		ledger_init(&recalled, imap->conf.name);
+		err = imap_replay(imap, &recalled, &is_loaded, &promised.at, &promised.count);
+	}
 	/* What was promised may have been done over a connection that is lost by now. */
 	if (!err.kind && !imap_client_is_alive(&imap->client))
 		err = imap_ready(imap, NULL);
 	if (!err.kind)
-		err = list_all_tries(imap, maildrop, promised);
+		err = list_all_tries(imap, maildrop, promised, &recalled, is_loaded);
+	if (!err.kind && imap->pending_len)
+		remove_pending(imap, maildrop);
+	ledger_fini(&recalled);
 	uids_fini(&promised);
 	imap->client.until_ms = 0;
 	if (imap->client.im)

@@ -34,6 +34,7 @@ struct listing {
 	struct imap *imap;
 	bool has_state;            /* this mailbox is remembered */
 	struct ledger ledger;      /* what is known of the mailbox; at the end what there is */
+	bool is_loaded;            /* it was read from the state */
 	enum ledger_source strong; /* what the server can tell for ever of a message, else NONE */
 	/* As told when the listing began; 0: not told. */
 	uint32_t uidnext;
@@ -44,6 +45,7 @@ struct listing {
 	bool is_window;  /* what the server shows is not all that there is (M-08) */
 	bool is_begun;   /* a new epoch: nothing may be saved before its rows are recognised */
 	bool is_odd;     /* the newest answer did not fit together */
+	bool is_silent;  /* it did not even name the last message, as "n:*" must (RFC 9051 section 9) */
 	bool is_changed; /* the ledger is to be saved */
 	bool is_at_risk; /* and nothing may be shown unless that succeeds (E-08) */
 };
@@ -52,14 +54,16 @@ struct listing {
 struct told {
 	uint64_t octets; /* 0: not told */
 	uint32_t uid;
-	uint32_t id; /* offset in the table's texts; 0: not told */
+	uint32_t id;    /* offset in the table's texts; 0: not told */
+	uint32_t round; /* messages that had been expunged when its number was told */
 	bool has_flags, is_deleted;
 	bool is_loose; /* told without a believable number, and perhaps in parts */
 };
 
 /* What one command told, by message sequence number while it runs, by UID afterwards. */
 struct table {
-	struct told *rows;  /* owned */
+	const struct imap_wire *wire; /* borrowed */
+	struct told *rows;            /* owned */
 	size_t room, top;   /* rows there are; the highest number told */
 	struct told *loose; /* owned: messages without a believable number */
 	size_t loose_len, loose_room;
@@ -68,6 +72,7 @@ struct table {
 	size_t count;              /* afterwards: rows, ascending by UID */
 	bool is_wrong;             /* two UIDs under one number, or more than there can be */
 	bool is_limited;           /* the server cut its answer (RFC 9738) */
+	bool is_shifted;           /* a number was told of one message and then of another */
 };
 
 void imap_table_fini(struct table *); /* a zeroed struct is fine */
@@ -115,9 +120,11 @@ struct err listing_save(struct listing *, bool *is_stale) MUST_USE;
 
 /* imap_ids.c. What the server can tell for ever of each message, or NONE; `format` may want one. */
 enum ledger_source imap_strong_source(const struct imap *);
+/* imap_ids.c. An id that no message of another epoch will have. False: memory is out. */
+bool imap_set_unlike(struct ledger *, struct ledger_row *) MUST_USE;
 /* imap_ids.c. The header hashes of rows that have no id, until all have one or the budget is used up.
- * A message that has neither Message-ID nor Date gets an id that no other will ever have; so does,
- * without `shown`, one that the server cannot read. An error: the connection is lost, or the server
+ * A message that has neither Message-ID nor Date gets an id that no other will ever have. Without
+ * `shown` what is not told is asked for several times. An error: the connection is lost, or the server
  * says that it cannot just now. */
 struct ids_budget {
 	uint64_t octets;   /* of headers, left */
@@ -136,6 +143,10 @@ struct err imap_measure(struct imap *, uint32_t uid, uint64_t hint, uint64_t *oc
  * What cannot be measured stays as it is. */
 void imap_measure_rows(struct listing *, uint64_t until_ms);
 
+/* imap_show.c. Whether uidl= of the conf makes the UIDLs of rows that have no name of their own. Not
+ * where it could give one a second time: numbers begin anew in every epoch, and a format may lack
+ * what tells the epochs apart (E-01). There the default form stands in. */
+bool listing_format_holds(const struct imap *, const struct ledger_head *);
 /* imap_show.c. What a row's UIDL can be made of. */
 struct uidl_parts listing_parts(const struct ledger *, const struct ledger_row *);
 /* imap_show.c. Whether anybody may see the row at all: not hidden, promised, or \Deleted. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* imap_login.c - how a connection to an IMAP server is made: dial, TLS, greeting, STARTTLS, login.
+/* imap_login.c - how a connection to an IMAP server is made: dial, TLS, greeting, STARTTLS, login. How
+ * we prove who we are stands in imap_auth.c.
  *
  * The order is the safety: nothing is sent before the greeting, no credential before TLS stands,
  * and no capability is believed that was told before TLS or before the login. */
@@ -13,24 +14,11 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 #include "upstream/identity.h"
-#include "upstream/imap_name.h"
+#include "upstream/imap_auth.h"
 
 enum {
-	STREAM_OCTETS = 2048,     /* of each of libetpan's two buffers */
-	CREDENTIAL_OCTETS = 6000, /* a name and a password as they are sent */
-	CHATTER = 100,            /* most untagged lines before the "+" of AUTHENTICATE */
+	STREAM_OCTETS = 2048, /* of each of libetpan's two buffers */
 };
-
-struct err imap_client_check(const struct login *login)
-{
-	if (!login->user || !login->password)
-		return ERR(ERR_POLICY, 0, "no name and password for the mail server");
-	if (!imap_has_line_end(login->user) && !imap_has_line_end(login->password))
-		return OK;
-	if (login->is_stored)
-		return ERR(ERR_POLICY, 0, "the stored credential holds a line end");
-	return ERR(ERR_LOGIN, 0, "the credential holds a line end");
-}
 
 static void spend(struct imap_client *client, enum imap_phase phase, uint64_t since_ms)
 {
@@ -116,123 +104,6 @@ static struct err start_tls(struct imap_client *client, const struct upstream_co
 	return OK;
 }
 
-/* AUTHENTICATE without an initial response: the "+" must be seen before libetpan swallows it. */
-static struct err answer_challenge(struct imap_client *client, int tag, const struct buf *answer)
-{
-	mailimap *im = client->im;
-	int lines = 0;
-
-	TRY(imap_await(client, PHASE_LOGIN, tag));
-	while (im->imap_stream_buffer->str[0] == '*') {
-		if (++lines > CHATTER || !mailimap_read_line(im)) {
-			imap_client_kill(client);
-			return imap_lost(client, EPROTO);
-		}
-	}
-	if (im->imap_stream_buffer->str[0] != '+')
-		return imap_parse(client, tag);
-	if (mailstream_write(im->imap_stream, buf_data(answer), buf_len(answer)) == -1 ||
-	    mailstream_write(im->imap_stream, "\r\n", 2) == -1) {
-		imap_client_kill(client);
-		return imap_lost(client, EIO);
-	}
-	return imap_receive(client, PHASE_LOGIN, tag);
-}
-
-/* Buffers for credentials overwrite all they ever held. */
-static void secret_init(struct buf *buf)
-{
-	buf_init(buf, CREDENTIAL_OCTETS);
-	buf->is_secret = true;
-}
-
-/* Appends base64 of NUL user NUL password (RFC 4616). */
-static bool put_plain(struct buf *out, const struct login *login)
-{
-	size_t user_len = strlen(login->user), password_len = strlen(login->password);
-	size_t len = user_len + password_len + 2, coded = text_base64_len(len);
-	struct buf raw;
-	bool is_good;
-
-	secret_init(&raw);
-	is_good = buf_put(&raw, "", 1) && buf_put(&raw, login->user, user_len) &&
-		  buf_put(&raw, "", 1) && buf_put(&raw, login->password, password_len);
-	char *room = is_good ? buf_room(out, coded + 1) : NULL;
-	if (room) {
-		text_base64(room, buf_data(&raw), len);
-		buf_added(out, coded);
-	}
-	buf_wipe(&raw);
-	return room != NULL;
-}
-
-static const struct err too_long = {ERR_POLICY, E2BIG, "the credential is too long"};
-
-static struct err authenticate(struct imap_client *client, const struct login *login,
-			       bool is_one_line)
-{
-	static const char command[] = "AUTHENTICATE PLAIN ";
-	struct err err = too_long;
-	struct buf line;
-	int tag;
-
-	secret_init(&line);
-	if ((is_one_line && !buf_put(&line, command, sizeof command - 1)) ||
-	    !put_plain(&line, login))
-		goto out;
-	err = is_one_line ? imap_send_line(client, &tag, &line)
-			  : imap_send(client, &tag, "AUTHENTICATE PLAIN");
-	if (!err.kind)
-		err = is_one_line ? imap_receive(client, PHASE_LOGIN, tag)
-				  : answer_challenge(client, tag, &line);
-out:
-	buf_wipe(&line);
-	return err;
-}
-
-static struct err login_command(struct imap_client *client, const struct login *login)
-{
-	struct err err = too_long;
-	struct buf line;
-	int tag;
-
-	secret_init(&line);
-	if (buf_put(&line, "LOGIN ", 6) && imap_quote(&line, login->user) &&
-	    buf_put(&line, " ", 1) && imap_quote(&line, login->password))
-		err = imap_send_line(client, &tag, &line);
-	buf_wipe(&line);
-	if (!err.kind)
-		err = imap_receive(client, PHASE_LOGIN, tag);
-	return err;
-}
-
-/* One round trip by LOGIN is the usual way (M-13); 8-bit credentials and LOGINDISABLED take
- * AUTHENTICATE (B-16, B-17). */
-static struct err log_in(struct imap_client *client, const struct upstream_conf *conf,
-			 const struct login *login)
-{
-	bool is_plain = imap_is_quotable(login->user) && imap_is_quotable(login->password);
-
-	if ((client->caps & CAP_LOGINDISABLED) && conf->tls == UPSTREAM_CLEAR)
-		return ERR(ERR_POLICY, 0, "the mail server allows no login in clear");
-	bool may_login = is_plain && !(client->caps & CAP_LOGINDISABLED);
-	if (!may_login && !(client->caps & CAP_AUTH_PLAIN))
-		return ERR(ERR_POLICY, 0, "the mail server offers no way to log in that we have");
-	bool has_sasl_ir = client->caps & CAP_SASL_IR;
-	imap_caps_forget(client); /* what is told from the login on is in libetpan's list */
-	client->secret = login->password;
-	struct err err =
-		may_login ? login_command(client, login) : authenticate(client, login, has_sasl_ir);
-	if (!err.kind) {
-		err = imap_outcome(client, PHASE_LOGIN);
-		client->is_refused = err.kind == ERR_POLICY && client->is_stored;
-	}
-	client->secret = NULL;
-	if (client->is_refused)
-		log_err(client->log, LEVEL_ALARM, "stored-login-refused", err);
-	return err;
-}
-
 void imap_client_why(const struct imap_client *client, struct notice *why)
 {
 	if (!why || !client->wire)
@@ -240,6 +111,11 @@ void imap_client_why(const struct imap_client *client, struct notice *why)
 	const char *words = imap_wire_alert(client->wire);
 	if (!*words)
 		words = imap_wire_bye(client->wire)->text;
+	if (!*words && client->is_unserved) {
+		size_t used = (size_t)snprintf(why->text, sizeof why->text, "it offers ");
+		imap_auth_offers(client, why->text + used, sizeof why->text - used);
+		return;
+	}
 	size_t len = strnlen(words, sizeof why->text - 1);
 	memcpy(why->text, words, len);
 	why->text[len] = '\0';
@@ -250,7 +126,7 @@ static struct err open_all(struct imap_client *client, const struct upstream_con
 {
 	struct stream *stream;
 
-	client->is_greeted = client->is_refused = false;
+	client->is_greeted = client->is_refused = client->is_unserved = false;
 	TRY(dial(client, conf, &stream));
 	TRY(set_up(client, stream));
 	TRY(greet(client));
@@ -261,7 +137,7 @@ static struct err open_all(struct imap_client *client, const struct upstream_con
 	}
 	TRY(imap_caps_learn(client));
 	bool had_id = client->caps & CAP_ID;
-	TRY(log_in(client, conf, login));
+	TRY(imap_auth_log_in(client, conf, login));
 	client->im->imap_state = MAILIMAP_STATE_AUTHENTICATED;
 	return imap_caps_settle(client, had_id);
 }
@@ -275,6 +151,9 @@ static enum health_event event_of(const struct imap_client *client, struct err e
 	switch (err.kind) {
 	case ERR_LOGIN:
 		return HEALTH_CLIENT;
+	case ERR_CLIENT: /* in the midst of a relay */
+	case ERR_REFUSED:
+		return HEALTH_GREETED;
 	case ERR_POLICY:
 		return client->is_refused ? HEALTH_CREDENTIAL : HEALTH_GREETED;
 	case ERR_IN_USE:
@@ -296,7 +175,10 @@ static struct err ask_health(struct imap_client *client, const struct upstream_c
 
 	if (!conf->health)
 		return OK;
-	if (login->is_stored)
+	/* Each refused token is followed by another one: they shall count as one. */
+	if (login->is_stored && login->kind == LOGIN_TOKEN)
+		strcpy(secret, "oauth");
+	else if (login->is_stored)
 		identity_of_name(secret, login->password);
 	/* A few characters of the hash tell secrets apart and give none away. */
 	client->account = text_printf_dup("%s\t%.6s", login->user, secret);
@@ -307,10 +189,45 @@ static struct err ask_health(struct imap_client *client, const struct upstream_c
 	return err;
 }
 
+/* Another token for the one that was refused, once, and a connection for it (J-10). *is_provider: it is
+ * the token's provider that has failed. */
+static struct err renew(struct imap_client *client, const struct upstream_conf *conf,
+			struct login *login, struct err refusal, bool *is_provider)
+{
+	log_err(client->log, LEVEL_NOTE, "imap-token-renewed", refusal);
+	struct err err = login->renew(login, client->env, true);
+	*is_provider = err.kind != ERR_NONE;
+	if (err.kind)
+		return err;
+	imap_drop(client);
+	return open_all(client, conf, login);
+}
+
+/* All attempts there are. */
+static struct err try_all(struct imap_client *client, const struct upstream_conf *conf,
+			  struct login *login, bool *is_provider)
+{
+	struct err err = open_all(client, conf, login);
+
+	if (err.kind && client->wire && login->kind != LOGIN_RELAY &&
+	    imap_is_half_login(imap_wire_status(client->wire))) {
+		LOG(client->log, LEVEL_NOTE, "imap-half-login");
+		imap_drop(client);
+		err = open_all(client, conf, login);
+	}
+	if (client->is_refused && login->renew)
+		err = renew(client, conf, login, err, is_provider);
+	if (client->is_refused && !*is_provider)
+		log_err(client->log, LEVEL_ALARM, "stored-login-refused", err);
+	return err;
+}
+
 struct err imap_client_open(struct imap_client *client, const struct env *env,
 			    const struct log *log, const struct upstream_conf *conf,
-			    const struct login *login, struct notice *why)
+			    struct login *login, struct notice *why)
 {
+	bool is_provider = false;
+
 	*client = (struct imap_client){
 		.env = env,
 		.log = log,
@@ -321,22 +238,17 @@ struct err imap_client_open(struct imap_client *client, const struct env *env,
 		.host = conf->host,
 		.port = conf->port,
 	};
-	struct err err = imap_client_check(login);
+	struct err err = imap_auth_check(login);
 	if (!err.kind)
 		err = ask_health(client, conf, login);
 	if (!err.kind)
-		err = open_all(client, conf, login);
-	if (err.kind && client->wire && imap_is_half_login(imap_wire_status(client->wire))) {
-		LOG(log, LEVEL_NOTE, "imap-half-login");
-		imap_drop(client);
-		err = open_all(client, conf, login);
-	}
+		err = try_all(client, conf, login, &is_provider);
 	if (!err.kind)
 		return OK;
 	imap_client_why(client, why);
 	log_err(log, LEVEL_NOTE, "imap-open-failed", err);
 	if (client->is_asked)
-		imap_client_report(client, event_of(client, err));
+		imap_client_report(client, is_provider ? HEALTH_GREETED : event_of(client, err));
 	free(client->account); /* all is told */
 	client->account = NULL;
 	imap_client_close(client);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* imap_login.h - what imap_client.c, imap_login.c, imap_caps.c and imap_outcome.c share, and nobody
- * else needs. */
+/* imap_login.h - what imap_client.c, imap_login.c, imap_auth*.c, imap_caps.c and imap_outcome.c share,
+ * and nobody else needs. */
 #ifndef POPGATE_IMAP_LOGIN_H
 #define POPGATE_IMAP_LOGIN_H
 
@@ -45,6 +45,9 @@ struct err imap_caps_take_id(struct imap_client *, enum imap_phase) MUST_USE;
 /* What a tagged reply or a BYE tells of the state of the account or the server (H-05, H-08). */
 enum imap_trouble { TROUBLE_NONE, TROUBLE_PASSING, TROUBLE_THROTTLED };
 enum imap_trouble imap_trouble_of(const struct wire_status *);
+
+/* What it means that a credential is refused (B-07). */
+struct err imap_login_refused(struct imap_client *);
 
 /* Whether the login went well and yet nothing can be done (N-07). */
 bool imap_is_half_login(const struct wire_status *);

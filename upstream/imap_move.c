@@ -7,6 +7,8 @@
  * copied again: two copies are better than none. */
 #include "upstream/imap_remove.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +18,9 @@
 
 enum {
 	DOUBTS = 50,      /* messages that are looked for in one flight */
+	FOUND = 8,        /* messages of one Message-ID that are looked at */
+	ASKED_AGAIN = 2,  /* times that a header is asked for that was not told */
+	PATIENCE = 3,     /* replays, until a refused search means that there is no copy */
 	ID_OCTETS = 250,  /* a Message-ID longer than this is not searched for */
 	NAME_MOST = 4096, /* a quoted folder name, octets */
 };
@@ -26,7 +31,7 @@ char *move_target_words(const struct removal *removal)
 	char *out = NULL;
 
 	buf_init(&words, NAME_MOST);
-	if (imap_quote(&words, removal->target))
+	if (imap_quote_name(&words, removal->target))
 		out = mem_dup(buf_data(&words), buf_len(&words));
 	buf_fini(&words);
 	return out;
@@ -85,7 +90,12 @@ bool move_make_target(struct removal *removal)
 
 struct doubt {
 	uint64_t octets;
-	char *id; /* owned; NULL: it has none that can be searched for */
+	char *id;     /* owned; NULL: it has none that can be searched for */
+	bool is_told; /* its header came */
+	bool is_open; /* the target was not searched for good */
+	bool is_copied;
+	uint32_t found[FOUND]; /* UIDs in the target that have the same Message-ID */
+	size_t found_len, sizes_told;
 	int tag;
 };
 
@@ -134,29 +144,114 @@ static void take_header(void *arg, const struct wire_item *item)
 		return;
 	if (item->has_octets)
 		doubts->list[i].octets = item->octets;
+	doubts->list[i].is_told |= item->header != NULL;
 	if (item->header && !doubts->list[i].id)
 		doubts->list[i].id = message_id_of(item->header, item->header_len);
 }
 
-static struct err learn_doubts(struct removal *removal, struct doubts *doubts)
+static struct err ask_headers(struct removal *removal, struct doubts *doubts, const char *set)
 {
 	struct imap_client *client = &removal->imap->client;
 
 	imap_wire_expect_items(client->wire, take_header, doubts);
-	struct err err =
-		imap_command(client, PHASE_UPDATE,
-			     "UID FETCH %s (UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])",
-			     doubts->chunk->set);
+	struct err err = imap_command(
+		client, PHASE_UPDATE,
+		"UID FETCH %s (UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])", set);
 	imap_wire_expect_items(client->wire, NULL, NULL);
 	imap_client_trim(client);
-	return err;
+	return imap_client_is_alive(client) ? OK : err;
 }
 
-static void take_any(void *arg, uint32_t low, uint32_t high)
+/* What is not told with the others is asked for by itself: one bad message may fail the whole set, and
+ * a reply may be lost. */
+static struct err learn_doubts(struct removal *removal, struct doubts *doubts)
 {
-	(void)low;
-	(void)high;
-	*(bool *)arg = true;
+	const struct chunk *chunk = doubts->chunk;
+	char set[16];
+
+	TRY(ask_headers(removal, doubts, chunk->set));
+	for (size_t i = 0; i < chunk->count; i++) {
+		for (int times = 0; !doubts->list[i].is_told && times < ASKED_AGAIN; times++) {
+			snprintf(set, sizeof set, "%u", chunk->uids[i]);
+			TRY(ask_headers(removal, doubts, set));
+		}
+	}
+	return OK;
+}
+
+static void take_found(void *arg, uint32_t low, uint32_t high)
+{
+	struct doubt *doubt = arg;
+
+	for (; low <= high && doubt->found_len < FOUND; low++)
+		doubt->found[doubt->found_len++] = low;
+}
+
+/* Whether a refusal to look into the target is the last word: a folder that is not there has no copies,
+ * and a server that never lets anybody look must not keep the message for ever. */
+static bool is_final(const struct removal *removal, struct err err)
+{
+	const char *code = imap_wire_status(removal->imap->client.wire)->code;
+
+	if (strcmp(code, "TRYCREATE") == 0 || strcmp(code, "NONEXISTENT") == 0)
+		return true;
+	return err.code != EAGAIN && removal->journal && removal->journal->tries >= PATIENCE;
+}
+
+/* Receives what the target has of one. A search by size would be one command less, but servers that tell
+ * estimated sizes search for others. */
+static struct err receive_found(struct removal *removal, struct doubt *doubt)
+{
+	struct imap_client *client = &removal->imap->client;
+
+	imap_wire_expect_found(client->wire, take_found, doubt);
+	struct err err = imap_receive(client, PHASE_UPDATE, doubt->tag);
+	bool has_found = !err.kind && imap_wire_has_found(client->wire);
+	imap_wire_expect_found(client->wire, NULL, NULL);
+	TRY(err);
+	err = imap_outcome(client, PHASE_UPDATE);
+	doubt->is_open = err.kind ? !is_final(removal, err) : !has_found;
+	if (err.kind)
+		doubt->found_len = 0;
+	return OK;
+}
+
+static void take_size(void *arg, const struct wire_item *item)
+{
+	struct doubt *doubt = arg;
+
+	if (!item->has_uid || !item->has_octets)
+		return;
+	for (size_t i = 0; i < doubt->found_len; i++)
+		if (doubt->found[i] == item->uid) {
+			doubt->sizes_told++;
+			doubt->is_copied |= item->octets == doubt->octets;
+		}
+}
+
+/* The same Message-ID is not the same message: its size is compared, where sizes stay the same. */
+static struct err compare_found(struct removal *removal, struct doubt *doubt)
+{
+	struct imap *imap = removal->imap;
+	char set[FOUND * 11 + 1];
+	size_t len = 0;
+
+	if (imap->quirks && imap->quirks->traits & QUIRK_SIZES_CHANGE) {
+		doubt->is_copied = true;
+		return OK;
+	}
+	for (size_t i = 0; i < doubt->found_len; i++)
+		len += (size_t)snprintf(set + len, sizeof set - len, "%s%u", len ? "," : "",
+					doubt->found[i]);
+	imap_wire_expect_items(imap->client.wire, take_size, doubt);
+	struct err err =
+		imap_command(&imap->client, PHASE_UPDATE, "UID FETCH %s (UID RFC822.SIZE)", set);
+	imap_wire_expect_items(imap->client.wire, NULL, NULL);
+	if (!imap_client_is_alive(&imap->client))
+		return err;
+	doubt->is_open = !doubt->is_copied && (err.kind ? !is_final(removal, err)
+							: doubt->sizes_told < doubt->found_len);
+	return OK;
 }
 
 /* Searches the target, which is selected, for each: what is there is copied. */
@@ -167,29 +262,25 @@ static struct err search_target(struct removal *removal, const struct doubts *do
 	for (size_t i = 0; i < doubts->chunk->count; i++) {
 		struct doubt *doubt = &doubts->list[i];
 		struct buf id;
-		if (!doubt->id || !doubt->octets || doubt->octets >= UINT32_MAX)
+		if (!doubt->id || !doubt->octets)
 			continue;
 		buf_init(&id, 2 * ID_OCTETS + 2);
 		bool is_good = imap_quote(&id, doubt->id);
 		struct err err = is_good ? imap_send(client, &doubt->tag,
-						     "UID SEARCH LARGER %llu SMALLER %llu HEADER "
-						     "\"MESSAGE-ID\" %.*s",
-						     (unsigned long long)doubt->octets - 1,
-						     (unsigned long long)doubt->octets + 1,
+						     "UID SEARCH HEADER \"MESSAGE-ID\" %.*s",
 						     (int)buf_len(&id), buf_data(&id))
 					 : OK;
 		buf_fini(&id);
 		TRY(err);
 	}
+	for (size_t i = 0; i < doubts->chunk->count; i++)
+		if (doubts->list[i].tag)
+			TRY(receive_found(removal, &doubts->list[i]));
 	for (size_t i = 0; i < doubts->chunk->count; i++) {
-		bool is_there = false;
-		if (!doubts->list[i].tag)
-			continue;
-		imap_wire_expect_found(client->wire, take_any, &is_there);
-		struct err err = imap_receive(client, PHASE_UPDATE, doubts->list[i].tag);
-		imap_wire_expect_found(client->wire, NULL, NULL);
-		TRY(err);
-		if (is_there && imap_was(client, WIRE_OK))
+		struct doubt *doubt = &doubts->list[i];
+		if (doubt->found_len)
+			TRY(compare_found(removal, doubt));
+		if (doubt->is_copied)
 			removal->marks[doubts->chunk->at[i]] |= REMOVAL_COPIED;
 	}
 	return OK;
@@ -205,44 +296,56 @@ static struct err examine_target(struct removal *removal)
 	return err;
 }
 
-/* For a chunk of those in doubt. Whatever fails, nothing is selected but the source, or nothing. */
-static struct err look_in_target(struct removal *removal, const struct chunk *chunk)
+/* Only a lost connection is an error. Whatever fails, nothing is selected but the source, or nothing. */
+static struct err look_in_target(struct removal *removal, struct doubts *doubts)
 {
 	struct imap *imap = removal->imap;
-	struct doubts doubts = {chunk, mem_alloc(chunk->count * sizeof *doubts.list)};
-	struct err err = learn_doubts(removal, &doubts);
 
-	if (!err.kind) {
-		err = examine_target(removal);
-		if (!err.kind)
-			err = search_target(removal, &doubts);
-		/* A target that is not there has no copies. */
-		if (imap_client_is_alive(&imap->client)) {
-			err = imap_select(imap);
-			imap->client.until_ms = removal->until_ms;
-		}
-		if (err.kind)
-			imap_client_kill(&imap->client);
+	TRY(learn_doubts(removal, doubts));
+	struct err err = examine_target(removal);
+	bool is_open = err.kind && imap_client_is_alive(&imap->client) && !is_final(removal, err);
+	for (size_t i = 0; i < doubts->chunk->count; i++)
+		doubts->list[i].is_open = is_open;
+	if (!err.kind)
+		err = search_target(removal, doubts);
+	if (imap_client_is_alive(&imap->client)) {
+		err = imap_select(imap);
+		imap->client.until_ms = removal->until_ms;
 	}
-	for (size_t i = 0; i < chunk->count; i++)
+	if (err.kind)
+		imap_client_kill(&imap->client);
+	return err;
+}
+
+static struct err clear_some(struct removal *removal, struct chunk *chunk)
+{
+	struct doubts doubts = {chunk, mem_alloc(chunk->count * sizeof *doubts.list)};
+	struct err err = look_in_target(removal, &doubts);
+
+	chunk_mark(removal, chunk, REMOVAL_TRIED);
+	for (size_t i = 0; i < chunk->count; i++) {
+		if (!err.kind && !doubts.list[i].is_open)
+			removal->marks[chunk->at[i]] &= (uint8_t) ~(REMOVAL_DOUBT | REMOVAL_TRIED);
 		free(doubts.list[i].id);
+	}
 	free(doubts.list);
 	return err;
 }
 
-static struct err clear_doubts(struct removal *removal, struct chunk *chunk)
+struct err move_clear_doubts(struct removal *removal)
 {
 	size_t most = removal->most;
+	struct chunk chunk;
 	struct err err = OK;
 
+	chunk_init(&chunk);
 	removal->most = most < DOUBTS ? most : DOUBTS;
 	while (!err.kind && !removal_must_stop(removal) &&
-	       removal_next(removal, chunk, REMOVAL_DOUBT, REMOVAL_GONE)) {
-		err = look_in_target(removal, chunk);
-		if (!err.kind)
-			chunk_unmark(removal, chunk, REMOVAL_DOUBT);
-	}
+	       removal_next(removal, &chunk, REMOVAL_DOUBT,
+			    REMOVAL_GONE | REMOVAL_REFUSED | REMOVAL_TRIED))
+		err = clear_some(removal, &chunk);
 	removal->most = most;
+	chunk_fini(&chunk);
 	return err;
 }
 
@@ -274,7 +377,7 @@ struct err move_copy_all(struct removal *removal)
 	struct chunk chunk;
 
 	chunk_init(&chunk);
-	struct err err = clear_doubts(removal, &chunk);
+	struct err err = OK;
 	while (!err.kind && !removal_must_stop(removal) &&
 	       removal_next(removal, &chunk, 0,
 			    REMOVAL_GONE | REMOVAL_REFUSED | REMOVAL_TRIED | REMOVAL_COPIED |

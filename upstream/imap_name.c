@@ -19,19 +19,6 @@ bool imap_has_line_end(const char *text)
 	return strpbrk(text, "\r\n") != NULL;
 }
 
-bool imap_quote(struct buf *out, const char *text)
-{
-	if (!imap_is_quotable(text) || !buf_put(out, "\"", 1))
-		return false;
-	for (; *text; text++) {
-		if ((*text == '"' || *text == '\\') && !buf_put(out, "\\", 1))
-			return false;
-		if (!buf_put(out, text, 1))
-			return false;
-	}
-	return buf_put(out, "\"", 1);
-}
-
 /* Reads one character, strictly: no overlong form, no surrogate, nothing above U+10FFFF. Returns
  * how many octets it took, 0 if it is none. */
 static size_t utf8_get(const unsigned char *at, uint32_t *out)
@@ -58,6 +45,59 @@ static size_t utf8_get(const unsigned char *at, uint32_t *out)
 		return 0;
 	*out = value;
 	return len;
+}
+
+/* Takes one character of a folder's name; 0: it has no place there. */
+static size_t name_get(const unsigned char *at, uint32_t *out)
+{
+	*out = 0;
+	size_t len = utf8_get(at, out);
+	bool is_control = *out < 0x20 || *out == 0x7F || (*out >= 0x80 && *out < 0xA0);
+
+	return is_control ? 0 : len;
+}
+
+bool imap_is_name(const char *name)
+{
+	uint32_t value;
+	size_t len = 1;
+
+	for (; *name && len; name += len)
+		len = name_get((const unsigned char *)name, &value);
+	return len;
+}
+
+static bool quote(struct buf *out, const char *text)
+{
+	if (!buf_put(out, "\"", 1))
+		return false;
+	for (; *text; text++) {
+		if ((*text == '"' || *text == '\\') && !buf_put(out, "\\", 1))
+			return false;
+		if (!buf_put(out, text, 1))
+			return false;
+	}
+	return buf_put(out, "\"", 1);
+}
+
+bool imap_quote(struct buf *out, const char *text)
+{
+	return imap_is_quotable(text) && quote(out, text);
+}
+
+bool imap_quote_name(struct buf *out, const char *name)
+{
+	return imap_is_name(name) && quote(out, name);
+}
+
+bool imap_name_put(struct buf *out, const char *name, char delimiter)
+{
+	if (!imap_is_name(name))
+		return false;
+	for (; *name; name++)
+		if (!buf_put(out, *name == '/' && delimiter ? &delimiter : name, 1))
+			return false;
+	return true;
 }
 
 /* The run of base64 inside a name: bits that wait for six of them to be there. */
@@ -116,9 +156,8 @@ bool imap_name_encode(struct buf *out, const char *name, char delimiter)
 
 	while (*at) {
 		uint32_t value;
-		size_t len = utf8_get(at, &value);
-		bool is_good =
-			len && value >= 0x20 && value != 0x7F && !(value >= 0x80 && value < 0xA0);
+		size_t len = name_get(at, &value);
+		bool is_good = len > 0;
 		if (!is_good)
 			return false;
 		at += len;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_name.h - how names, strings and sets of UIDs are written for an IMAP server.
  *
- * One encoder for all that comes from outside: whatever leaves here is printable ASCII, so that no
- * name or password can end a command and begin another (B-17).
+ * One encoder for all that comes from outside: whatever leaves here is printable ASCII, or, for names
+ * of folders of revision 2, UTF-8 without control characters, so that no name or password can end a
+ * command and begin another (B-17).
  */
 #ifndef POPGATE_IMAP_NAME_H
 #define POPGATE_IMAP_NAME_H
@@ -27,6 +28,19 @@ bool imap_has_line_end(const char *text);
 /* Appends `text`, which imap_is_quotable(), as a quoted string. False if it is not, or if the
  * buffer's ceiling forbids it. */
 bool imap_quote(struct buf *, const char *text) __attribute__((warn_unused_result));
+
+/* The same for a folder's name as it goes over the wire: also UTF-8 (RFC 9051 section 9, QUOTED-CHAR),
+ * without control characters. False for anything else. Only a server with IMAP4rev2 enabled
+ * understands more than ASCII. */
+bool imap_quote_name(struct buf *, const char *name) __attribute__((warn_unused_result));
+
+/* Whether imap_quote_name() can write it. */
+bool imap_is_name(const char *name);
+
+/* Appends a folder's name, UTF-8 as in the map, with each "/" as `delimiter`; 0 leaves it: the name
+ * for a server with IMAP4rev2 enabled (RFC 9051 section 5.1). Not quoted. False as the next. */
+bool imap_name_put(struct buf *, const char *name, char delimiter)
+	__attribute__((warn_unused_result));
 
 /* Appends a folder's name, UTF-8 as in the map, as modified UTF-7 (RFC 3501 section 5.1.3), each
  * "/" as `delimiter`; 0 leaves it. Not quoted. False if the name is not UTF-8, holds a control

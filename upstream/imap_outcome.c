@@ -152,6 +152,12 @@ static struct err refused_login(const struct imap_client *client, enum imap_phas
 			    "the mail server refused the login"};
 }
 
+struct err imap_login_refused(struct imap_client *client)
+{
+	client->is_refused = client->is_stored;
+	return refused_login(client, PHASE_LOGIN);
+}
+
 struct err imap_outcome(const struct imap_client *client, enum imap_phase phase)
 {
 	const struct wire_status *status = imap_wire_status(client->wire);

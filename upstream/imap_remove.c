@@ -412,10 +412,11 @@ void removal_shrink_journal(struct removal *removal)
 static struct err fly(struct removal *removal, struct chunk chunks[FLIGHT], bool is_move,
 		      unsigned with, size_t *count)
 {
+	unsigned without = REMOVAL_DONE | (is_move ? REMOVAL_COPIED | REMOVAL_DOUBT : 0u);
 	struct err err = OK;
 
 	*count = 0;
-	while (*count < FLIGHT && removal_next(removal, &chunks[*count], with, REMOVAL_DONE)) {
+	while (*count < FLIGHT && removal_next(removal, &chunks[*count], with, without)) {
 		chunk_mark(removal, &chunks[*count], REMOVAL_TRIED);
 		++*count;
 	}

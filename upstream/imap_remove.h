@@ -91,8 +91,8 @@ void chunk_give_up(struct removal *, const struct chunk *, struct err);
  * good: a server that shows only a part of the folder has none. */
 struct err chunk_search(struct removal *, struct chunk *, const char *key) MUST_USE;
 
-/* Flights until nothing is tried any more that has all of the marks `with`. Only a lost connection is an
- * error. *is_unknown: the server does not know the command; nothing is lost by it. */
+/* Flights until nothing is tried any more that has all of the marks `with`; by MOVE, nothing of which the
+ * target has or may have a copy. Only a lost connection is an error. *is_unknown: the server does not know the command; nothing is lost by it. */
 struct err removal_fly(struct removal *, bool is_move, unsigned with, bool *is_unknown) MUST_USE;
 /* Takes what is done out of the journal, on disk. */
 void removal_shrink_journal(struct removal *);
@@ -100,15 +100,30 @@ void removal_shrink_journal(struct removal *);
 /* Whether it is time to stop, or the connection is lost. */
 bool removal_must_stop(const struct removal *);
 
+/* imap_unflag.c. Takes \Deleted off all messages that are not of the removal, for an EXPUNGE without
+ * UIDs, and remembers them in `others` (D-06). An error: some may be without the flag already. */
+struct unflagged {
+	const struct removal *removal; /* borrowed */
+	uint32_t *uids;                /* owned: ascending */
+	size_t count;
+};
+struct err unflag_others(struct removal *, struct unflagged *others) MUST_USE;
+/* imap_unflag.c. Sets it again, over a new connection if need be, and frees; what cannot be set again is an
+ * alarm that names the UIDs. */
+void unflag_restore(struct removal *, struct unflagged *others);
+
 /* imap_move.c. Finds the target's name. ERR_POLICY if it is the source. */
 struct err move_find_target(struct removal *) MUST_USE;
 /* imap_move.c. The argument of MOVE and COPY, quoted; owned by the caller. */
 char *move_target_words(const struct removal *);
 /* imap_move.c. The target is missing: true if it may be made, was not before, and now is. */
 bool move_make_target(struct removal *);
-/* imap_move.c. COPY of all that is neither copied nor gone: REMOVAL_COPIED, or TRIED, or REFUSED. What
- * is in REMOVAL_DOUBT is looked for in the target first, so that no second copy is made. Only a lost
- * connection is an error. */
+/* imap_move.c. Looks for all that is in REMOVAL_DOUBT in the target, so that no second copy is made: it
+ * becomes REMOVAL_COPIED, or is in doubt no longer, or stays so if the server does not say. An error if
+ * it cannot say now. */
+struct err move_clear_doubts(struct removal *) MUST_USE;
+/* imap_move.c. COPY of all that is neither copied nor gone nor in doubt: REMOVAL_COPIED, or TRIED, or
+ * REFUSED. Only a lost connection is an error. */
 struct err move_copy_all(struct removal *) MUST_USE;
 
 #endif

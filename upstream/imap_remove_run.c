@@ -72,11 +72,10 @@ static struct err each_chunk(struct removal *removal, unsigned with, const char 
 
 /* Flags ours; EXPUNGE only while nobody else's \Deleted would go with them. Otherwise ours keep the
  * flag: hidden from the next session on, removed by whoever expunges. */
-static struct err remove_safely(struct removal *removal, unsigned with)
+static struct err expunge_alone(struct removal *removal, unsigned with, bool is_alone)
 {
-	bool is_alone, is_alone_still = false;
+	bool is_alone_still = false;
 
-	TRY(ask_alone(removal, &is_alone));
 	TRY(each_chunk(removal, with, "", true));
 	if (is_alone)
 		TRY(ask_alone(removal, &is_alone_still));
@@ -84,6 +83,21 @@ static struct err remove_safely(struct removal *removal, unsigned with)
 		return each_chunk(removal, with, " UNDELETED", false);
 	TRY(imap_command(&removal->imap->client, PHASE_UPDATE, "EXPUNGE"));
 	return each_chunk(removal, with, "", false);
+}
+
+static struct err remove_safely(struct removal *removal, unsigned with)
+{
+	struct unflagged others;
+	bool is_alone;
+
+	TRY(ask_alone(removal, &is_alone));
+	if (is_alone || !removal->imap->conf.may_unflag)
+		return expunge_alone(removal, with, is_alone);
+	struct err err = unflag_others(removal, &others);
+	if (!err.kind)
+		err = expunge_alone(removal, with, true);
+	unflag_restore(removal, &others);
+	return err;
 }
 
 /* --- all of it --- */
@@ -99,27 +113,42 @@ static bool leads_away(const struct removal *removal)
 	return removal->way == DELETE_TRASH || removal->way == DELETE_ARCHIVE;
 }
 
+/* Copies whose originals are still there. */
+static size_t count_copied(const struct removal *removal)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < removal->count; i++)
+		count += (removal->marks[i] & (REMOVAL_COPIED | REMOVAL_GONE)) == REMOVAL_COPIED;
+	return count;
+}
+
 static struct err remove_all(struct removal *removal)
 {
 	struct imap *imap = removal->imap;
 	bool is_unknown = false;
 	unsigned with = 0;
 
+	/* Also before MOVE: the connection that was lost may have had none. */
+	if (leads_away(removal))
+		TRY(move_clear_doubts(removal));
 	if (leads_away(removal) && imap->client.caps & CAP_MOVE) {
 		TRY(removal_fly(removal, true, 0, &is_unknown));
-		if (!is_unknown)
+		if (!is_unknown && !count_copied(removal))
 			return OK;
-		imap->client.caps &= ~(unsigned)CAP_MOVE;
+		if (is_unknown)
+			imap_client_forget(&imap->client, CAP_MOVE);
 	}
 	if (leads_away(removal)) {
 		with = REMOVAL_COPIED;
-		TRY(move_copy_all(removal));
+		if (!(imap->client.caps & CAP_MOVE))
+			TRY(move_copy_all(removal));
 	}
 	if (removal->way == DELETE_FLAG || can_expunge_uids(imap)) {
 		TRY(removal_fly(removal, false, with, &is_unknown));
 		if (!is_unknown)
 			return OK;
-		imap->client.caps &= ~(unsigned)CAP_UIDPLUS;
+		imap_client_forget(&imap->client, CAP_UIDPLUS);
 	}
 	struct err err = removal_must_stop(removal) ? not_done : remove_safely(removal, with);
 	removal_shrink_journal(removal);

@@ -41,16 +41,34 @@ static uint32_t *uids_of(const struct journal *record)
 	return uids;
 }
 
+/* What the session that promised it had learned, and the ledger has not, goes with it. */
 static void set_pending(void *arg, struct ledger *ledger, struct ledger_row *row)
 {
-	(void)arg;
+	const struct journal *record = arg;
+	size_t low = 0, high = record->count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (record->entries[mid].uid < row->uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	const struct journal_entry *entry =
+		low < record->count && record->entries[low].uid == row->uid
+			? &record->entries[low]
+			: NULL;
+	if (entry && *entry->id && !row->id && ledger->head.source == LEDGER_HEADER)
+		(void)ledger_set_id(ledger, row, entry->id); /* without it, as if never learned */
+	if (entry && !row->octets)
+		row->octets = entry->octets;
 	row->marks |= LEDGER_HIDDEN | LEDGER_PENDING;
 	ledger_touch(ledger, row->uid);
 }
 
 /* The rows of the old epoch keep the promise: whatever is recognised in the new one stays hidden, and
- * the next UPDATE removes it. */
-static struct err hand_to_ledger(struct imap *imap, const struct journal *record)
+ * the listing that recognises it removes it. */
+static struct err hand_to_ledger(struct imap *imap, struct journal *record)
 {
 	struct ledger ledger;
 
@@ -60,7 +78,7 @@ static struct err hand_to_ledger(struct imap *imap, const struct journal *record
 	    strcmp(ledger.head.place, record->place) == 0) {
 		uint32_t *uids = uids_of(record);
 		err = ledger_change(imap->conf.state, imap->env, imap->conf.name, ledger.head.epoch,
-				    uids, record->count, set_pending, NULL);
+				    uids, record->count, set_pending, record);
 		free(uids);
 	}
 	ledger_fini(&ledger);
@@ -71,7 +89,7 @@ struct sizes {
 	const struct journal *record;
 	uint32_t *uids; /* owned: those of the record, all ascending */
 	bool *is_told;  /* owned: the same size was told, or there is none to compare */
-	size_t differ;
+	size_t told, differ;
 };
 
 static void take_size(void *arg, const struct wire_item *item)
@@ -85,6 +103,7 @@ static void take_size(void *arg, const struct wire_item *item)
 	if (i == record->count || sizes->uids[i] != item->uid)
 		return;
 	uint64_t promised = record->entries[i].octets;
+	sizes->told += !sizes->is_told[i];
 	sizes->is_told[i] = true;
 	sizes->differ += promised && promised != item->octets;
 }
@@ -117,34 +136,56 @@ static struct err check_untold(struct imap *imap, const struct sizes *sizes)
 	return err;
 }
 
-/* Whether the messages under these UIDs have the sizes of those that were promised. */
-static struct err compare_sizes(struct imap *imap, const struct journal *record, bool *is_same)
+/* Asks for the sizes that were not told yet. *told: so many came. */
+static struct err ask_sizes(struct imap *imap, struct sizes *sizes, size_t *told)
 {
-	struct sizes sizes = {.record = record, .uids = uids_of(record)};
+	const struct journal *record = sizes->record;
+	uint32_t *uids = mem_resize(NULL, record->count + 1, sizeof *uids);
+	char *text = mem_alloc(UID_SET_OCTETS + 1);
+	size_t untold = 0;
+	struct err err = OK;
 
-	sizes.is_told = mem_alloc(record->count + 1);
 	for (size_t i = 0; i < record->count; i++)
-		sizes.is_told[i] = !record->entries[i].octets;
+		if (!sizes->is_told[i])
+			uids[untold++] = sizes->uids[i];
 	struct uid_set set = {
-		.uids = sizes.uids,
-		.count = record->count,
+		.uids = uids,
+		.count = untold,
 		.most = UID_SET_MESSAGES,
 		.octets = uid_set_octets(imap->quirks ? imap->quirks->line : 1000),
 	};
-	char *text = mem_alloc(UID_SET_OCTETS + 1);
-	struct err err = OK;
-
-	imap_wire_expect_items(imap->client.wire, take_size, &sizes);
+	*told = sizes->told;
+	imap_wire_expect_items(imap->client.wire, take_size, sizes);
 	while (!err.kind && uid_set_next(&set, text)) {
 		err = imap_command(&imap->client, PHASE_LIST, "UID FETCH %s (UID RFC822.SIZE)",
 				   text);
 		imap_client_trim(&imap->client);
 	}
 	imap_wire_expect_items(imap->client.wire, NULL, NULL);
+	*told = sizes->told - *told;
+	free(text);
+	free(uids);
+	return err;
+}
+
+/* Whether the messages under these UIDs have the sizes of those that were promised. Some servers tell
+ * only a part at once (RFC 9738), and what is gone is never told: asked is as long as any comes. */
+static struct err compare_sizes(struct imap *imap, const struct journal *record, bool *is_same)
+{
+	struct sizes sizes = {.record = record, .uids = uids_of(record)};
+	size_t told = 1;
+	struct err err = OK;
+
+	sizes.is_told = mem_alloc(record->count + 1);
+	for (size_t i = 0; i < record->count; i++) {
+		sizes.is_told[i] = !record->entries[i].octets;
+		sizes.told += sizes.is_told[i];
+	}
+	while (!err.kind && told && !sizes.differ && sizes.told < record->count)
+		err = ask_sizes(imap, &sizes, &told);
 	*is_same = !sizes.differ;
 	if (!err.kind && *is_same)
 		err = check_untold(imap, &sizes);
-	free(text);
 	free(sizes.is_told);
 	free(sizes.uids);
 	return err;
@@ -255,28 +296,20 @@ static struct err check_record(struct imap *imap, const struct ledger_head *head
 }
 
 /* Replays what can be, before `until_ms`. An error: nobody knows what must be hidden. */
-static struct err replay_all(struct imap *imap, struct journal *records, size_t count,
-			     uint64_t until_ms)
+static struct err replay_all(struct imap *imap, const struct ledger_head *head,
+			     struct journal *records, size_t count, uint64_t until_ms)
 {
 	struct err err = OK;
-	struct ledger ledger;
 
-	ledger_init(&ledger, imap->conf.name);
-	if (count)
-		err = ledger_load_head(&ledger, imap->conf.state, imap->env);
-	/* What makes no sense tells nothing; the listing deals with it. */
-	if (err.kind && err.code == EBADMSG)
-		err = OK;
 	for (size_t i = 0; i < count && !err.kind; i++) {
 		bool is_done;
-		err = check_record(imap, &ledger.head, &records[i], &is_done);
+		err = check_record(imap, head, &records[i], &is_done);
 		if (err.kind || is_done)
 			continue;
 		struct err left = replay(imap, &records[i], until_ms);
 		if (left.kind && records[i].count)
 			put_off(imap, &records[i], left);
 	}
-	ledger_fini(&ledger);
 	return err;
 }
 
@@ -308,7 +341,30 @@ static void collect(const struct journal *records, size_t count, uint32_t **hide
 	*hidden = kept;
 }
 
-struct err imap_replay(struct imap *imap, uint32_t **hide, size_t *count)
+/* Journal and ledger in one. A ledger that makes no sense tells nothing and is empty; the listing deals
+ * with it. */
+static struct err recall(struct imap *imap, struct ledger *ledger, bool *is_loaded,
+			 struct journal **records, size_t *count)
+{
+	struct state_store *state = imap->conf.state;
+	struct ledger_loading loading;
+	struct journal_reading reading;
+	struct state_range ranges[2];
+
+	TRY(journal_read_begin(&reading, imap->conf.name, &ranges[0]));
+	TRY(ledger_load_begin(&loading, ledger, &ranges[1]));
+	struct err walked = state->ops->walk(state, imap->env, ranges, 2);
+	struct err err = journal_read_end(&reading, walked, records, count);
+	struct err loaded = ledger_load_end(&loading, walked);
+	*is_loaded = !loaded.kind;
+	if (err.kind || !loaded.kind || loaded.code == EBADMSG)
+		return err;
+	journal_free(*records, *count);
+	return loaded;
+}
+
+struct err imap_replay(struct imap *imap, struct ledger *ledger, bool *is_loaded, uint32_t **hide,
+		       size_t *count)
 {
 	const struct env *env = imap->env;
 	uint64_t login_until_ms = imap->client.until_ms;
@@ -318,12 +374,13 @@ struct err imap_replay(struct imap *imap, uint32_t **hide, size_t *count)
 
 	*hide = NULL;
 	*count = 0;
-	if (!imap->conf.state)
+	TRY(recall(imap, ledger, is_loaded, &records, &record_count));
+	if (!record_count)
 		return OK;
-	TRY(journal_read(imap->conf.state, env, imap->conf.name, &records, &record_count));
+	*is_loaded = false; /* what follows may change it */
 	if (login_until_ms && login_until_ms < until_ms)
 		until_ms = login_until_ms;
-	struct err err = replay_all(imap, records, record_count, until_ms);
+	struct err err = replay_all(imap, &ledger->head, records, record_count, until_ms);
 	collect(records, record_count, hide, count);
 	journal_free(records, record_count);
 	/* The listing needs a connection, and whatever the removal broke must be mended before. */

@@ -19,7 +19,8 @@ enum { NAME_OCTETS = 1000 }; /* the longest name on the wire */
 static const struct err bad_name = {ERR_POLICY, 0, "the folder's name cannot be sent"};
 
 /* The name on the wire: `prefix` unless the name has it, then the name with its delimiter. */
-static struct err encode(const char *prefix, const char *name, char delimiter, char **out)
+static struct err encode(const struct imap *imap, const char *prefix, const char *name,
+			 char delimiter, char **out)
 {
 	struct buf coded;
 	struct err err = bad_name;
@@ -27,7 +28,9 @@ static struct err encode(const char *prefix, const char *name, char delimiter, c
 
 	buf_init(&coded, NAME_OCTETS);
 	*out = NULL;
-	if (!imap_name_encode(&coded, name, delimiter) || !buf_len(&coded))
+	bool is_coded = imap->client.is_rev2 ? imap_name_put(&coded, name, delimiter)
+					     : imap_name_encode(&coded, name, delimiter);
+	if (!is_coded || !buf_len(&coded))
 		goto out;
 	bool has_prefix = buf_len(&coded) >= prefix_len &&
 			  text_same_n(buf_data(&coded), prefix_len, prefix, prefix_len);
@@ -75,25 +78,41 @@ static bool has_use(const struct mailimap_mailbox_list *entry, const char *use)
 	return false;
 }
 
-/* The folder of a special use (RFC 6154). */
-static struct err find_use(struct imap *imap, const char *use, char **out)
+/* Whether a name that the server told can be told to it. */
+static bool is_sendable(const struct imap *imap, const char *name)
+{
+	return name && strlen(name) <= NAME_OCTETS &&
+	       (imap->client.is_rev2 ? imap_is_name(name) : imap_is_quotable(name));
+}
+
+/* LIST of the folders with their uses. A server that has announced the extended form and does not know
+ * it is asked in the plain one (H-08). */
+static struct err list_uses(struct imap *imap)
 {
 	struct imap_client *client = &imap->client;
 	unsigned both = CAP_SPECIAL_USE | CAP_LIST_EXTENDED;
 
+	if ((client->caps & both) == both) {
+		struct err err = imap_command(client, PHASE_SELECT,
+					      "LIST (SPECIAL-USE) \"\" \"*\" RETURN (SPECIAL-USE)");
+		if (!err.kind || !imap_client_is_alive(client) || !imap_was(client, WIRE_BAD))
+			return err;
+		imap_client_forget(client, both);
+	}
+	return imap_command(client, PHASE_SELECT, "LIST \"\" \"*\"");
+}
+
+/* The folder of a special use (RFC 6154). */
+static struct err find_use(struct imap *imap, const char *use, char **out)
+{
 	*out = NULL;
-	if ((client->caps & both) == both)
-		TRY(imap_command(client, PHASE_SELECT,
-				 "LIST (SPECIAL-USE) \"\" \"*\" RETURN (SPECIAL-USE)"));
-	else
-		TRY(imap_command(client, PHASE_SELECT, "LIST \"\" \"*\""));
+	TRY(list_uses(imap));
 	clist *list = listed(imap);
 	for (clistiter *at = list ? clist_begin(list) : NULL; at; at = clist_next(at)) {
 		const struct mailimap_mailbox_list *entry = clist_content(at);
 		if (!has_use(entry, use))
 			continue;
-		if (!entry->mb_name || !imap_is_quotable(entry->mb_name) ||
-		    strlen(entry->mb_name) > NAME_OCTETS)
+		if (!is_sendable(imap, entry->mb_name))
 			return bad_name;
 		*out = text_dup(entry->mb_name);
 		return OK;
@@ -150,24 +169,46 @@ static bool will_write(const struct imap *imap)
 	       (conf->delete_policy != DELETE_NEVER && conf->delete_policy != DELETE_HIDE);
 }
 
-/* One SELECT or EXAMINE; the outcome is left in the wire's status. */
-static struct err try_select(struct imap *imap, const char *name)
+/* Whether HIGHESTMODSEQ is worth asking for: a login of an unchanged folder then needs no search
+ * (M-07). Dovecot counts changes only in folders of which somebody wanted to know it once. */
+static bool wants_modseq(const struct imap *imap)
+{
+	unsigned without = QUIRK_WINDOW | QUIRK_SIZES_CHANGE | QUIRK_NO_ENABLE;
+
+	return imap->conf.state && imap->conf.name && (imap->client.caps & CAP_CONDSTORE) &&
+	       !(imap->quirks->traits & without);
+}
+
+static struct err send_select(struct imap *imap, const char *name, bool with_modseq)
 {
 	struct imap_client *client = &imap->client;
 	/* Courier forgets the UIDVALIDITY of a folder that was only examined (N-12). */
 	bool is_select = will_write(imap) || (imap->quirks->traits & QUIRK_SELECT_ONLY);
 	struct buf words;
-	int tag;
+	int tag = 0;
 
 	imap_wire_forget_folder(client->wire);
 	buf_init(&words, 2 * NAME_OCTETS + 2);
 	struct err err = bad_name;
-	if (imap_quote(&words, name))
-		err = imap_send(client, &tag, "%s %.*s", is_select ? "SELECT" : "EXAMINE",
-				(int)buf_len(&words), buf_data(&words));
+	if (imap_quote_name(&words, name))
+		err = imap_send(client, &tag, "%s %.*s%s", is_select ? "SELECT" : "EXAMINE",
+				(int)buf_len(&words), buf_data(&words),
+				with_modseq ? " (CONDSTORE)" : "");
 	buf_fini(&words);
-	if (!err.kind)
-		err = imap_receive(client, PHASE_SELECT, tag);
+	return err.kind ? err : imap_receive(client, PHASE_SELECT, tag);
+}
+
+/* One SELECT or EXAMINE; the outcome is left in the wire's status. */
+static struct err try_select(struct imap *imap, const char *name)
+{
+	struct imap_client *client = &imap->client;
+	bool with_modseq = wants_modseq(imap);
+
+	struct err err = send_select(imap, name, with_modseq);
+	if (!err.kind && with_modseq && imap_was(client, WIRE_BAD)) {
+		imap_client_forget(client, CAP_CONDSTORE);
+		err = send_select(imap, name, false);
+	}
 	if (!err.kind && imap_was(client, WIRE_OK))
 		err = selected(imap);
 	return err;
@@ -187,7 +228,7 @@ static struct err find_name(struct imap *imap, const char *folder, char **out)
 		return find_use(imap, folder, out);
 	if (strchr(folder, '/'))
 		TRY(find_delimiter(imap, &delimiter));
-	return encode("", folder, delimiter, out);
+	return encode(imap, "", folder, delimiter, out);
 }
 
 /* Whether the server lists a folder of that name. */
@@ -197,7 +238,7 @@ static struct err is_listed(struct imap *imap, const char *name, bool *is_there)
 
 	*is_there = false;
 	buf_init(&words, 2 * NAME_OCTETS + 2);
-	struct err err = imap_quote(&words, name)
+	struct err err = imap_quote_name(&words, name)
 				 ? imap_command(&imap->client, PHASE_SELECT, "LIST \"\" %.*s",
 						(int)buf_len(&words), buf_data(&words))
 				 : bad_name;
@@ -217,7 +258,7 @@ static struct err find_below_inbox(struct imap *imap, const char *folder, char *
 	if (!delimiter)
 		return OK;
 	prefix[5] = delimiter;
-	TRY(encode(prefix, folder, delimiter, out));
+	TRY(encode(imap, prefix, folder, delimiter, out));
 	bool is_there = false;
 	struct err err = is_listed(imap, *out, &is_there);
 	if (!err.kind && is_there)
@@ -242,7 +283,13 @@ struct err imap_select(struct imap *imap)
 {
 	char *below = NULL;
 
+	/* A connection to another machine may speak another revision. */
+	if (imap->folder && imap->is_folder_rev2 != imap->client.is_rev2) {
+		free(imap->folder);
+		imap->folder = NULL;
+	}
 	bool is_first = !imap->folder;
+	imap->is_folder_rev2 = imap->client.is_rev2;
 	if (is_first)
 		TRY(find_name(imap, imap->conf.folder, &imap->folder));
 	TRY(try_select(imap, imap->folder));

@@ -41,6 +41,18 @@ struct uidl_parts listing_parts(const struct ledger *ledger, const struct ledger
 	};
 }
 
+bool listing_format_holds(const struct imap *imap, const struct ledger_head *head)
+{
+	const struct uidl_format *format = imap->conf.uidl;
+
+	if (!format || uidl_is_stable(format))
+		return false;
+	if (format->needs_gm_msgid || format->needs_email_id)
+		return true;
+	/* The generation grows when a UIDVALIDITY may come again. */
+	return format->needs_uidvalidity ? !head->generation : head->epoch <= 1;
+}
+
 /* --- names that must be told apart (E-03) ----------------------------------------------------- */
 
 /* A name that a row has or would have. */
@@ -184,14 +196,32 @@ static void settle_stubs(struct listing *listing)
 
 struct err listing_settle(struct listing *listing)
 {
-	const struct uidl_format *format = listing->imap->conf.uidl;
-
 	settle_stubs(listing);
 	settle_edge(listing);
-	return format && !uidl_is_stable(format) ? settle_names(listing) : OK;
+	return listing_format_holds(listing->imap, &listing->ledger.head) ? settle_names(listing)
+									  : OK;
 }
 
 /* --- the maildrop ------------------------------------------------------------------------------ */
+
+/* keep_newest=: see imap->kept_from. */
+static uint64_t find_kept(const struct listing *listing)
+{
+	const struct ledger *ledger = &listing->ledger;
+	size_t left = listing->imap->conf.keep_newest;
+
+	if (!left)
+		return UINT64_MAX;
+	for (size_t i = ledger->count; i; i--) {
+		const struct ledger_row *row = &ledger->rows[i - 1];
+		bool is_there = !listing->has_seen || uids_have(&listing->seen, row->uid);
+		bool waits = row->marks & LEDGER_PENDING && is_there &&
+			     !uids_have(&listing->promised, row->uid);
+		if ((waits || listing_is_visible(listing, row)) && !--left)
+			return row->uid;
+	}
+	return 0;
+}
 
 /* What a client is told of a row. */
 static struct err show(const struct listing *listing, struct maildrop *maildrop,
@@ -205,7 +235,7 @@ static struct err show(const struct listing *listing, struct maildrop *maildrop,
 	unsigned marks = row->exact && !row->failures ? MARK_EXACT : 0;
 	char uidl[UIDL_MAX + 1];
 
-	if (!name && format && !uidl_is_stable(format)) {
+	if (!name && listing_format_holds(imap, &listing->ledger.head)) {
 		struct uidl_parts parts = listing_parts(&listing->ledger, row);
 		if (!uidl_format_write(format, &parts, uidl))
 			return ERR(ERR_UPSTREAM, 0, "a message has no id to be named by");
@@ -231,10 +261,9 @@ struct err listing_show(struct listing *listing, struct maildrop *maildrop)
 	const struct ledger *ledger = &listing->ledger;
 	uint64_t wall = imap->env->ops->wall(imap->env);
 	uint32_t edge = imap->conf.newest ? ledger->head.edge : 0;
-	struct uids pending = {NULL, 0, 0};
+	struct uids pending = {NULL, 0, 0}, unlearned = {NULL, 0, 0}, resized = {NULL, 0, 0};
 	struct err err = OK;
 
-	imap->unlearned = 0;
 	imap->has_unmeasured = false;
 	snprintf(maildrop->prefix, sizeof maildrop->prefix, "%s.%llu", ledger->head.tag,
 		 (unsigned long long)ledger->head.uidvalidity);
@@ -245,17 +274,27 @@ struct err listing_show(struct listing *listing, struct maildrop *maildrop)
 			imap->env->ops->sleep(imap->env, 0);
 		bool is_shown = row->uid >= edge && listing_is_visible(listing, row);
 		bool is_there = !listing->has_seen || uids_have(&listing->seen, row->uid);
-		imap->unlearned += is_there && !row->id && ledger->head.source == LEDGER_HEADER;
+		if (is_there && !row->id && ledger->head.source == LEDGER_HEADER)
+			uids_add(&unlearned, row->uid);
 		imap->has_unmeasured |= is_shown && !row->exact;
 		if (is_there && (row->marks & LEDGER_PENDING) &&
 		    !uids_have(&listing->promised, row->uid))
 			uids_add(&pending, row->uid);
+		if (row->exact && row->failures)
+			uids_add(&resized, row->uid);
 		if (is_shown)
 			err = show(listing, maildrop, row, wall);
 	}
+	free(imap->resized);
+	imap->resized = resized.at;
+	imap->resized_len = resized.count;
+	free(imap->unlearned);
+	imap->unlearned = unlearned.at;
+	imap->unlearned_len = unlearned.count;
 	free(imap->pending);
 	imap->pending = pending.at;
 	imap->pending_len = pending.count;
+	imap->kept_from = find_kept(listing);
 	maildrop->newest_first = imap->conf.newest_first;
 	return err.kind ? err : maildrop_seal(maildrop);
 }

@@ -2,8 +2,9 @@
 /* imap_table.c - what FETCH tells of many messages.
  *
  * The replies may come in any order, split, repeated, and between others (C-03): they are gathered
- * in a table by message sequence number, which nobody can shift while the table has no conflict.
- * Some servers send no number (RFC 9586) or one beyond all messages (N-06): such replies stand for
+ * in a table by message sequence number. An EXPUNGE shifts the numbers (RFC 9051 section 7.5.1, and
+ * UID FETCH may be answered with one): what was told before keeps its UID and is no longer known by
+ * its number. Some servers send no number (RFC 9586) or one beyond all messages (N-06): such replies stand for
  * themselves, by UID. */
 #include "upstream/imap_listing.h"
 
@@ -15,6 +16,7 @@ enum {
 	SPARE_ROWS = 1024,                /* messages that may come in while we list */
 	ROUNDS = MAILDROP_MESSAGES / 100, /* parts of a listing that a server may cut it into */
 	TEXTS_MAX = 1 << 30,
+	ID_TRIES = 3, /* times that ids are asked for until a server is said to have none */
 };
 
 void imap_table_fini(struct table *table)
@@ -26,13 +28,16 @@ void imap_table_fini(struct table *table)
 }
 
 /* Zeroed memory that nobody touches costs nothing: a server that lies about EXISTS gains little. */
-static bool table_start(struct table *table, uint32_t exists, enum ledger_source source)
+static bool table_start(struct table *table, const struct imap_wire *wire, uint32_t exists,
+			enum ledger_source source)
 {
 	size_t room = (size_t)exists + SPARE_ROWS;
 
 	imap_table_fini(table);
-	*table = (struct table){
-		.rows = calloc(room, sizeof *table->rows), .room = room, .source = source};
+	*table = (struct table){.wire = wire,
+				.rows = calloc(room, sizeof *table->rows),
+				.room = room,
+				.source = source};
 	buf_init(&table->texts, TEXTS_MAX);
 	return table->rows != NULL;
 }
@@ -54,8 +59,27 @@ static struct told *loose_row(struct table *table, uint32_t uid)
 		table->loose = loose;
 		table->loose_room = room;
 	}
-	table->loose[table->loose_len] = (struct told){.uid = uid, .is_loose = true};
+	table->loose[table->loose_len] = (struct told){
+		.uid = uid, .is_loose = true, .round = imap_wire_expunges(table->wire)};
 	return &table->loose[table->loose_len++];
+}
+
+/* The numbers have shifted since a row was told: from now on it goes by its UID, and its place is
+ * free. What was told of a number without a UID nobody can assign any more. */
+static bool make_way(struct table *table, struct told *row)
+{
+	struct told was = *row;
+
+	if (was.uid) {
+		struct told *loose = loose_row(table, was.uid);
+		if (!loose)
+			return false;
+		*loose = was;
+		loose->is_loose = true; /* and it keeps its round */
+		table->is_shifted = true;
+	}
+	*row = (struct told){.uid = 0};
+	return true;
 }
 
 static struct told *row_of(struct table *table, const struct wire_item *item)
@@ -67,6 +91,12 @@ static struct told *row_of(struct table *table, const struct wire_item *item)
 		return row;
 	}
 	struct told *row = &table->rows[item->number - 1];
+	uint32_t round = imap_wire_expunges(table->wire);
+	if (row->round != round && !make_way(table, row)) {
+		table->is_wrong = true;
+		return NULL;
+	}
+	row->round = round;
 	if (item->has_uid && row->uid && row->uid != item->uid) {
 		table->is_wrong = true;
 		return NULL;
@@ -174,13 +204,15 @@ static int by_uid(const void *a, const void *b)
 {
 	const struct told *one = a, *two = b;
 
+	if (one->uid == two->uid)
+		return (one->round > two->round) - (one->round < two->round);
 	return (one->uid > two->uid) - (one->uid < two->uid);
 }
 
 static bool is_ascending(const struct table *table)
 {
 	for (size_t i = 1; i < table->count; i++)
-		if (table->rows[i - 1].uid > table->rows[i].uid)
+		if (by_uid(&table->rows[i - 1], &table->rows[i]) > 0)
 			return false;
 	return true;
 }
@@ -198,15 +230,17 @@ static bool merge(struct table *table)
 			table->rows[kept++] = *row;
 			continue;
 		}
-		if (!before->is_loose && !row->is_loose)
+		if (!before->is_loose && !row->is_loose && before->round == row->round)
 			return false;
 		before->octets = before->octets ? before->octets : row->octets;
 		before->id = before->id ? before->id : row->id;
-		if (!before->has_flags) {
+		bool is_newer = row->has_flags && row->round > before->round;
+		if (!before->has_flags || is_newer) {
 			before->has_flags = row->has_flags;
 			before->is_deleted = row->is_deleted;
 		}
 		before->is_loose &= row->is_loose;
+		before->round = row->round;
 	}
 	table->count = kept;
 	return true;
@@ -236,22 +270,35 @@ static struct err put_in_order(struct table *table)
 			    : ERR(ERR_UPSTREAM, 0, "the mail server gave two messages one UID");
 }
 
+/* Whether the server does not know the items for ids. */
+static bool is_refused(const struct imap *imap, struct err err, enum ledger_source source)
+{
+	return err.kind && source != LEDGER_NONE && imap_client_is_alive(&imap->client) &&
+	       imap_was(&imap->client, WIRE_BAD);
+}
+
 struct err imap_table_fetch(struct imap *imap, struct table *table, enum ledger_source source,
 			    uint32_t from, uint32_t to)
 {
-	uint32_t exists = imap_wire_exists(imap->client.wire);
+	const struct imap_wire *wire = imap->client.wire;
+	uint32_t exists = imap_wire_exists(wire);
 
 	if (imap->has_no_ids)
 		source = LEDGER_NONE;
-	if (!table_start(table, exists, source))
+	if (!table_start(table, wire, exists, source))
 		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
 	struct err err = gather(imap, table, from, to);
-	bool is_refused = err.kind && source != LEDGER_NONE &&
-			  imap_client_is_alive(&imap->client) && imap_was(&imap->client, WIRE_BAD);
-	if (is_refused) {
+	/* A server that has announced them is not believed at once: should UIDs have changed, all
+	 * that it was known by is lost with them. */
+	for (int times = 1; is_refused(imap, err, source) && times < ID_TRIES; times++) {
+		if (!table_start(table, wire, exists, source))
+			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+		err = gather(imap, table, from, to);
+	}
+	if (is_refused(imap, err, source)) {
 		LOG(imap->log, LEVEL_NOTE, "imap-no-ids");
 		imap->has_no_ids = true;
-		if (!table_start(table, exists, LEDGER_NONE))
+		if (!table_start(table, wire, exists, LEDGER_NONE))
 			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
 		err = gather(imap, table, from, to);
 	}

@@ -6,25 +6,21 @@
  * server is none for the client: what is left in the journal is hidden and done later. What a server
  * refuses for good is taken out of it again, and the client hears -ERR (Table 1). The work ends in time
  * for the client's answer (D-10). */
-#include "upstream/imap_remove.h"
+#include "upstream/imap_promise.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "proxy/base/mem.h"
 #include "upstream/imap_name.h"
+#include "upstream/imap_remove.h"
 #include "upstream/ledger.h"
 
 enum {
 	UPDATE_MS = 45000, /* all removing, where a journal keeps what is left */
+	HEAR_MS = 3000,    /* headers of what is removed, of it */
 	RECONNECT_MS =
 		5000, /* later than this no new connection is made: it may take 50 s (H-03) */
-};
-
-/* UIDs of one fate, ascending. */
-struct uid_list {
-	uint32_t *at; /* owned */
-	size_t count;
 };
 
 struct plan {
@@ -51,28 +47,6 @@ static bool goes(const struct imap *imap, const struct message *msg)
 	return message_is_deleted(msg) || (is_due && !(msg->marks & MARK_STUB));
 }
 
-/* The lowest UID among the newest `keep` messages of the mailbox, those that wait included. All are among
- * them if there are no more; with 0 none is. */
-static uint64_t newest_from(const struct imap *imap, const struct maildrop *maildrop, size_t keep)
-{
-	size_t shown = maildrop->total, waiting = imap->pending_len;
-	uint64_t uid = keep ? 1 : UINT64_MAX;
-
-	if (keep > shown + waiting)
-		return uid;
-	for (; keep; keep--) {
-		size_t at = maildrop->newest_first ? maildrop->total - shown : shown - 1;
-		uint32_t next = shown ? maildrop->messages[at].uid : 0;
-		if (waiting && imap->pending[waiting - 1] > next)
-			uid = imap->pending[--waiting];
-		else {
-			uid = next;
-			shown--;
-		}
-	}
-	return uid;
-}
-
 static void add(struct uid_list *list, uint32_t uid)
 {
 	list->at[list->count++] = uid;
@@ -82,7 +56,7 @@ static void make_plan(const struct imap *imap, const struct maildrop *maildrop, 
 {
 	const struct upstream_conf *conf = &imap->conf;
 	bool is_hidden_only = conf->delete_policy == DELETE_HIDE;
-	uint64_t kept_from = newest_from(imap, maildrop, conf->keep_newest);
+	uint64_t kept_from = imap->kept_from;
 	bool removes = !is_hidden_only && conf->delete_policy != DELETE_NEVER;
 	size_t room = maildrop->total + imap->pending_len + 1, waiting = 0;
 
@@ -108,19 +82,29 @@ static void make_plan(const struct imap *imap, const struct maildrop *maildrop, 
 		add(&plan->remove, imap->pending[waiting++]);
 }
 
+struct marking {
+	const struct imap *imap;
+	unsigned marks;
+};
+
+/* What is hidden must be recognised for as long as it is there. */
 static void set_marks(void *arg, struct ledger *ledger, struct ledger_row *row)
 {
-	const unsigned *marks = arg;
+	const struct marking *marking = arg;
+	const char *id = row->id ? NULL : imap_heard_id(marking->imap, row->uid);
 
-	if ((row->marks & *marks) == *marks)
+	if (id && ledger->head.source == LEDGER_HEADER)
+		(void)ledger_set_id(ledger, row, id); /* later, if memory is out */
+	if ((row->marks & marking->marks) == marking->marks)
 		return;
-	row->marks |= (uint8_t)*marks;
+	row->marks |= (uint8_t)marking->marks;
 	ledger_touch(ledger, row->uid);
 }
 
 static struct err mark_rows(struct imap *imap, const struct uid_list *list, unsigned marks)
 {
 	const struct upstream_conf *conf = &imap->conf;
+	struct marking marking = {imap, marks};
 
 	if (!list->count)
 		return OK;
@@ -129,70 +113,7 @@ static struct err mark_rows(struct imap *imap, const struct uid_list *list, unsi
 	if (!imap->has_ledger)
 		return ERR(ERR_UPSTREAM, 0, "messages cannot be hidden now");
 	return ledger_change(conf->state, imap->env, conf->name, imap->epoch, list->at, list->count,
-			     set_marks, &marks);
-}
-
-/* --- the journal --- */
-
-static char *mode_of(enum delete_policy way, const char *archive)
-{
-	if (way == DELETE_ARCHIVE)
-		return text_printf_dup("archive:%s", archive);
-	return text_dup(way == DELETE_TRASH ? "trash" : way == DELETE_FLAG ? "flag" : "expunge");
-}
-
-/* RFC822.SIZE as it was listed. What is shown may be what was measured instead: then the ledger knows. */
-static void fill_sizes(struct imap *imap, const struct maildrop *maildrop, struct journal *journal)
-{
-	struct ledger ledger;
-	bool is_loaded = false;
-
-	if (imap->quirks && imap->quirks->traits & QUIRK_SIZES_CHANGE)
-		return;
-	ledger_init(&ledger, imap->conf.name);
-	for (size_t i = 0; i < journal->count; i++) {
-		struct journal_entry *entry = &journal->entries[i];
-		const struct message *msg = maildrop_find(maildrop, entry->uid);
-		if (msg && !(msg->marks & (MARK_EXACT | MARK_INEXACT))) {
-			entry->octets = msg->octets;
-			continue;
-		}
-		if (!imap->has_ledger || (msg && msg->marks & MARK_INEXACT))
-			continue;
-		if (!is_loaded && ledger_load(&ledger, imap->conf.state, imap->env).kind)
-			break;
-		is_loaded = true;
-		const struct ledger_row *row = ledger_find(&ledger, entry->uid);
-		if (row && ledger.head.epoch == imap->epoch)
-			entry->octets = row->octets;
-	}
-	ledger_fini(&ledger);
-}
-
-/* Writes down what is promised. Only then may anything be deleted. */
-static struct err promise(struct imap *imap, const struct maildrop *maildrop,
-			  const struct uid_list *list, struct journal *journal)
-{
-	const struct upstream_conf *conf = &imap->conf;
-
-	*journal = (struct journal){
-		.where = text_printf_dup("%s@%s:%u/%s", imap->login.user, conf->host, conf->port,
-					 conf->folder),
-		.uidvalidity = imap->uidvalidity,
-		.mode = mode_of(removal_way(imap), conf->archive),
-		.since = imap->env->ops->wall(imap->env),
-		.entries = mem_alloc(list->count * sizeof *journal->entries),
-		.count = list->count,
-	};
-	memcpy(journal->place, imap->place, sizeof journal->place);
-	for (size_t i = 0; i < list->count; i++)
-		journal->entries[i].uid = list->at[i];
-	fill_sizes(imap, maildrop, journal);
-	struct err err = journal_write(conf->state, imap->env, conf->name, journal);
-	if (!err.kind)
-		return OK;
-	log_err(imap->log, LEVEL_ALARM, "journal-not-written", err);
-	return ERR(ERR_UPSTREAM, err.code, "the deletions cannot be written down");
+			     set_marks, &marking);
 }
 
 /* Whether the server refused one that this session deletes: what waited from earlier ones is no
@@ -220,13 +141,17 @@ static struct err remove_uids(struct imap *imap, const struct maildrop *maildrop
 	removal_init(&removal, imap, removal_way(imap), imap->conf.archive, list->at, list->count);
 	uint64_t began = env->ops->now(env);
 	if (imap->conf.state && !imap->is_loose) {
-		err = promise(imap, maildrop, list, &journal);
+		err = imap_promise(imap, maildrop, list, &journal);
 		is_promised = !err.kind;
 		removal.journal = &journal;
 		removal.until_ms = began + UPDATE_MS;
 		removal.reconnect_until_ms = began + RECONNECT_MS;
 	}
 	list->at = NULL; /* the removal's now */
+	/* What waited may have been copied already before its UID changed. */
+	for (size_t i = 0; i < removal.count; i++)
+		if (!maildrop_find(maildrop, removal.uids[i]))
+			removal.marks[i] |= REMOVAL_DOUBT;
 	if (!err.kind)
 		err = removal_run(&removal);
 	if (err.kind && is_promised && !is_refused(&removal, maildrop)) {
@@ -293,6 +218,18 @@ static void mark_seen(struct imap *imap, const struct maildrop *maildrop, uint64
 	free(list.at);
 }
 
+/* Should all UIDs change before it is done, what is promised must be recognised. */
+static void hear_all(struct imap *imap, const struct plan *plan, uint64_t began)
+{
+	const struct uid_list *lists[] = {&plan->hide, &plan->postpone, &plan->remove};
+
+	if (!imap->conf.state || !imap->has_ledger)
+		return;
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		if (lists[i]->count && (imap_client_is_alive(&imap->client) || plan->remove.count))
+			imap_hear_marked(imap, lists[i], began + HEAR_MS);
+}
+
 struct err imap_update(struct upstream *upstream, const struct maildrop *maildrop)
 {
 	struct imap *imap = (struct imap *)upstream;
@@ -303,6 +240,7 @@ struct err imap_update(struct upstream *upstream, const struct maildrop *maildro
 	if (imap->conf.delete_policy == DELETE_NEVER && maildrop->marked)
 		err = ERR(ERR_POLICY, 0, "nothing may be deleted here");
 	make_plan(imap, maildrop, &plan);
+	hear_all(imap, &plan, began);
 	other = mark_rows(imap, &plan.hide, LEDGER_HIDDEN);
 	err = err.kind ? err : other;
 	other = mark_rows(imap, &plan.postpone, LEDGER_HIDDEN | LEDGER_PENDING);

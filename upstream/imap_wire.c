@@ -9,6 +9,7 @@
 #include "upstream/imap_wire.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,7 @@ struct imap_wire {
 	uint64_t left;        /* of a literal, octets */
 	uint64_t part;        /* of these, what libetpan knows to follow, if it is a body */
 	uint64_t reply;       /* octets since the last tagged reply, bodies apart */
-	bool is_dead, has_spoken;
+	bool is_dead, has_spoken, is_reading;
 	unsigned round_trips;
 	uint64_t wait_ms, until_ms;
 	struct err err;
@@ -53,7 +54,9 @@ static size_t read_stream(struct imap_wire *wire, void *into, size_t max)
 		wire->round_trips++;
 		wire->has_spoken = false;
 	}
+	wire->is_reading = true;
 	struct err err = stream_read(wire->stream, into, max, &got);
+	wire->is_reading = false;
 	if (err.kind)
 		die(wire, err);
 	else if (!got && wire->check.bye.outcome == WIRE_BYE)
@@ -311,6 +314,8 @@ void imap_wire_free(struct imap_wire *wire)
 
 void imap_wire_kill(struct imap_wire *wire)
 {
+	if (wire->is_reading)
+		stream_abort(wire->stream);
 	die(wire, ERR(ERR_UPSTREAM, ECANCELED, "the mail server was given up"));
 }
 
@@ -329,9 +334,8 @@ struct err imap_wire_secure(struct imap_wire *wire, const struct env *env,
 {
 	struct stream *plain = wire->stream;
 
-	if (wire->is_dead)
-		return wire->err;
-	if (buf_len(&wire->in) || buf_len(&wire->check.out) || stream_pending(plain))
+	if (!wire->is_dead &&
+	    (buf_len(&wire->in) || buf_len(&wire->check.out) || stream_pending(plain)))
 		die(wire, ERR(ERR_UPSTREAM, EPROTO, "the mail server spoke before TLS began"));
 	if (wire->is_dead)
 		return wire->err;
@@ -362,6 +366,26 @@ void imap_wire_expect_body(struct imap_wire *wire, uint64_t max_octets,
 	wire->check.body_max = max_octets;
 	wire->check.on_body = on_body;
 	wire->check.arg = arg;
+}
+
+void imap_wire_expect_challenges(struct imap_wire *wire)
+{
+	buf_trim(&wire->in);
+	wire->in.is_secret = true;
+	wire->check.may_challenge = true;
+}
+
+const char *imap_wire_challenge(const struct imap_wire *wire, size_t *len)
+{
+	*len = buf_len(&wire->check.challenge);
+	return *len ? buf_data(&wire->check.challenge) : "";
+}
+
+void imap_wire_forget_challenge(struct imap_wire *wire)
+{
+	buf_fini(&wire->check.challenge);
+	buf_trim(&wire->in);
+	wire->in.is_secret = buf_len(&wire->in) > 0;
 }
 
 void imap_wire_expect_items(struct imap_wire *wire,
@@ -421,12 +445,7 @@ const char *imap_wire_enabled(const struct imap_wire *wire)
 
 void imap_wire_expect_tag(struct imap_wire *wire, const char *tag)
 {
-	size_t len = strlen(tag);
-
-	if (len >= sizeof wire->check.tag)
-		len = sizeof wire->check.tag - 1;
-	memcpy(wire->check.tag, tag, len);
-	wire->check.tag[len] = '\0';
+	snprintf(wire->check.tag, sizeof wire->check.tag, "%s", tag);
 	wire->reply = 0;
 }
 
@@ -468,6 +487,11 @@ bool imap_wire_vanished(const struct imap_wire *wire)
 unsigned imap_wire_round_trips(const struct imap_wire *wire)
 {
 	return wire->round_trips;
+}
+
+bool imap_wire_bind(const struct imap_wire *wire, enum stream_binding kind, struct buf *out)
+{
+	return stream_bind(wire->stream, kind, out);
 }
 
 void imap_wire_describe(const struct imap_wire *wire, struct buf *out)

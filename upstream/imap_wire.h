@@ -9,8 +9,7 @@
  *
  *	* OK|PREAUTH .                          the greeting
  *	* OK [CAPABILITY ...] .                 no other code
- *	TAG OK|NO|BAD [CAPABILITY ...] .        likewise
- *	+ base64 | + .
+ *	TAG OK|NO|BAD [CAPABILITY ...] .        likewise; TAG OK for a challenge that was expected too
  *	* CAPABILITY ...
  *	* LIST|LSUB (\flags) "/" "name"         names always quoted
  *	* n FETCH (BODY[] {n} ...)            if a body is expected; one of more than WIRE_PART octets as
@@ -30,7 +29,7 @@
  * 0, negative, or 9.37e+06; surplus parentheses; a literal without the line break behind its
  * length, "BODY[] {5}abcde"; a message or header of length {-1}, taken for NIL; "UID 7MODSEQ
  * (5)"; a folder's name with blanks and no quotes; "* [CODE] text" without its OK; FETCH replies
- * about message 0.
+ * about message 0; a "+" that nothing waits for.
  *
  * Not to be called on this stream: mailimap_capability() (takes an OK for data: NULL), for which a
  * CAPABILITY command of one's own stands in; mailimap_status() and the like, whose data is dropped.
@@ -55,6 +54,7 @@ enum {
 	WIRE_DEPTH = 32,      /* deepest nesting of parentheses (H-10) */
 	WIRE_LITERAL = 65536, /* longest literal that is not an expected body, octets */
 	WIRE_NAME = 4096,     /* longest folder name, octets */
+	WIRE_CHALLENGE = 12288, /* longest text of a challenge, octets of base64 (J-09) */
 	WIRE_READ = 16384, /* most octets handed to libetpan at once: bounds the stack it touches */
 	WIRE_LARGE =
 		262144, /* while more than this is left of a body libetpan gets all it asks for,
@@ -69,7 +69,16 @@ enum {
 	WIRE_KEPT_LINE = 64,
 };
 
-enum wire_outcome { WIRE_NONE, WIRE_OK, WIRE_NO, WIRE_BAD, WIRE_BYE, WIRE_PREAUTH };
+/* WIRE_CONTINUE: a challenge; the tagged reply is still to come. */
+enum wire_outcome {
+	WIRE_NONE,
+	WIRE_OK,
+	WIRE_NO,
+	WIRE_BAD,
+	WIRE_BYE,
+	WIRE_PREAUTH,
+	WIRE_CONTINUE
+};
 
 /* A status reply in its own words. `code` is the atom of its response code in capitals, "" if none;
  * `text` what follows. */
@@ -102,8 +111,8 @@ mailstream_low *imap_wire_low(struct imap_wire *);
 /* Closes the stream and frees; NULL is fine. */
 void imap_wire_free(struct imap_wire *);
 
-/* From now on every read and write fails: before mailimap_free(), which otherwise sends LOGOUT and
- * waits. */
+/* From now on every read and write fails, also a read that waits now in another fiber: before
+ * mailimap_free(), which otherwise sends LOGOUT and waits. */
 void imap_wire_kill(struct imap_wire *);
 bool imap_wire_is_dead(const struct imap_wire *);
 
@@ -132,6 +141,17 @@ void imap_wire_limit(struct imap_wire *, uint64_t wait_ms, uint64_t until_ms);
  * entries in its list of FETCH replies; nothing else shows where a part ends. */
 void imap_wire_expect_body(struct imap_wire *, uint64_t max_octets,
 			   void (*on_body)(void *arg, const struct wire_body *), void *arg);
+
+/* The next command is AUTHENTICATE: until its tagged reply "+" counts (RFC 9051 section 6.2.2). Each makes imap_wire_status() WIRE_CONTINUE, and libetpan, which cannot
+ * be told of a "+" without reading on, hears an OK that bears the tag; the same tag is expected again. */
+void imap_wire_expect_challenges(struct imap_wire *);
+
+/* The text of the newest challenge as it came, in base64 or not, without "+" and the blanks around it;
+ * *len octets, none of them NUL; not NUL ended. Valid until the next read. */
+const char *imap_wire_challenge(const struct imap_wire *, size_t *len);
+
+/* Wipes the challenge, and no longer wipes all that is read. */
+void imap_wire_forget_challenge(struct imap_wire *);
 
 /* What a FETCH or UIDFETCH reply told of a message. */
 struct wire_item {
@@ -216,6 +236,9 @@ uint32_t imap_wire_exists(const struct imap_wire *);
 bool imap_wire_has_exists(const struct imap_wire *); /* whether any EXISTS came */
 uint32_t imap_wire_expunges(const struct imap_wire *);
 bool imap_wire_vanished(const struct imap_wire *);
+
+/* The channel binding of the TLS below: see stream_bind(). */
+bool imap_wire_bind(const struct imap_wire *, enum stream_binding, struct buf *);
 
 /* Lines "key: value" about the connection: see struct stream. */
 void imap_wire_describe(const struct imap_wire *, struct buf *);

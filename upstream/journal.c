@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* journal.c - records of promised deletions.
  *
- * A record, all of it numbers and texts of pack.h but the first octet: the format (1), since, tries,
+ * A record, all of it numbers and texts of pack.h but the first octet: the format, since, tries,
  * UIDVALIDITY, place, where, mode, how many entries, and for each its distance from the UID before
- * (of the first: from 0) and its octets. Deletions are often of neighbours, so an entry takes some
- * four octets.
+ * (of the first: from 0), its octets, and in format 2 what it is recognised by. Deletions are often of
+ * neighbours, so an entry of format 1, in which nothing has such an id, takes some four octets. An UPDATE
+ * of more than ENTRIES_MAX deletions is written as several records of neighbouring numbers, all at once;
+ * each can be read, replayed and erased without the others.
  *
  * The number of a record is made of its time and of chance, and is above those that are there; so
  * they are in the order in which deletions were promised, and one that was done and erased is not
@@ -23,13 +25,20 @@
 
 enum {
 	FORMAT = 1,
+	FORMAT_IDS = 2,
 	NUMBER = 16,           /* hexadecimal digits */
 	WHERE_MAX = 4096,      /* octets */
 	MODE_MAX = 4096,       /* octets */
 	CHANCE = 20,           /* low bits of a number */
 	RECORDS_MAX = 1 << 20, /* of a name, or names in all */
-	TRIES = 50,            /* of something that somebody else keeps being faster at */
+	ENTRIES_MAX = 1 << 18, /* of a record */
+	/* Octets of an entry at most: two numbers and a text. */
+	ENTRY_MAX = 5 + 10 + 1 + IDENTITY_HASH,
+	TRIES = 50, /* of something that somebody else keeps being faster at */
 };
+
+_Static_assert(ENTRIES_MAX *ENTRY_MAX + WHERE_MAX + MODE_MAX + 100 <= STATE_VALUE,
+	       "a record fits into a value");
 
 static struct err no_memory(void)
 {
@@ -95,10 +104,18 @@ static uint64_t read_number(const char *digits)
 
 /* --- records ------------------------------------------------------------------------------ */
 
-static bool pack(struct buf *buf, const struct journal *journal)
+static bool has_ids(const struct journal *journal)
+{
+	for (size_t i = 0; i < journal->count; i++)
+		if (*journal->entries[i].id)
+			return true;
+	return false;
+}
+
+static bool pack(struct buf *buf, const struct journal *journal, unsigned format)
 {
 	uint32_t last = 0;
-	bool done = pack_octet(buf, FORMAT) && pack_number(buf, journal->since) &&
+	bool done = pack_octet(buf, format) && pack_number(buf, journal->since) &&
 		    pack_number(buf, journal->tries) && pack_number(buf, journal->uidvalidity) &&
 		    pack_text(buf, journal->place) &&
 		    pack_text(buf, journal->where ? journal->where : "") &&
@@ -107,7 +124,8 @@ static bool pack(struct buf *buf, const struct journal *journal)
 
 	for (size_t i = 0; done && i < journal->count; i++) {
 		done = pack_number(buf, journal->entries[i].uid - last) &&
-		       pack_number(buf, journal->entries[i].octets);
+		       pack_number(buf, journal->entries[i].octets) &&
+		       (format == FORMAT || pack_text(buf, journal->entries[i].id));
 		last = journal->entries[i].uid;
 	}
 	return done;
@@ -121,7 +139,16 @@ static char *unpack_dup(struct unpack *in, size_t max)
 	return mem_dup(text, len);
 }
 
-static void unpack_entries(struct unpack *in, struct journal *journal)
+static void unpack_id(struct unpack *in, char id[IDENTITY_HASH + 1])
+{
+	size_t len;
+	const char *text = unpack_text(in, 0, IDENTITY_HASH, &len);
+
+	if (text)
+		memcpy(id, text, len);
+}
+
+static void unpack_entries(struct unpack *in, unsigned format, struct journal *journal)
 {
 	uint64_t uid = 0, count = unpack_number(in, MAILDROP_MESSAGES);
 
@@ -139,6 +166,8 @@ static void unpack_entries(struct unpack *in, struct journal *journal)
 			in->is_bad = true;
 		journal->entries[i].uid = (uint32_t)uid;
 		journal->entries[i].octets = unpack_number(in, UINT64_MAX);
+		if (format == FORMAT_IDS)
+			unpack_id(in, journal->entries[i].id);
 	}
 }
 
@@ -146,9 +175,10 @@ static void unpack_entries(struct unpack *in, struct journal *journal)
 static bool unpack(struct journal *journal, const void *octets, size_t len)
 {
 	struct unpack in = unpack_begin(octets, len);
+	unsigned format = unpack_octet(&in);
 	size_t place_len;
 
-	if (unpack_octet(&in) != FORMAT)
+	if (format != FORMAT && format != FORMAT_IDS)
 		return false;
 	journal->since = unpack_number(&in, UINT64_MAX);
 	journal->tries = (uint32_t)unpack_number(&in, UINT32_MAX);
@@ -158,26 +188,17 @@ static bool unpack(struct journal *journal, const void *octets, size_t len)
 		memcpy(journal->place, place, place_len);
 	journal->where = unpack_dup(&in, WHERE_MAX);
 	journal->mode = unpack_dup(&in, MODE_MAX);
-	unpack_entries(&in, journal);
+	unpack_entries(&in, format, journal);
 	return unpack_is_whole(&in);
 }
 
 /* --- reading ------------------------------------------------------------------------------ */
 
-/* What a visit on the pool needs; of reading records and of looking for the highest number. */
-struct reading {
-	size_t prefix_len;
-	struct journal *journals; /* owned */
-	size_t count;
-	uint64_t highest;
-	bool is_bad, is_count_only;
-};
-
 static bool visit_record(void *arg, const char *key, const void *value, size_t len,
 			 uint64_t version)
 {
-	struct reading *reading = arg;
-	uint64_t number = read_number(key + reading->prefix_len);
+	struct journal_reading *reading = arg;
+	uint64_t number = read_number(key + strlen(reading->prefix));
 
 	(void)version;
 	if (!number || reading->count == RECORDS_MAX) {
@@ -195,31 +216,56 @@ static bool visit_record(void *arg, const char *key, const void *value, size_t l
 	return !reading->is_bad;
 }
 
-static struct err read_all(struct state_store *store, const struct env *env, const char *name,
-			   struct reading *reading)
+struct err journal_read_begin(struct journal_reading *reading, const char *name,
+			      struct state_range *range)
 {
-	char prefix[STATE_KEY + 1];
-
-	if (!make_prefix(prefix, name))
+	*reading = (struct journal_reading){0};
+	if (!make_prefix(reading->prefix, name))
 		return ERR(ERR_UPSTREAM, ENAMETOOLONG, "name too long");
-	reading->prefix_len = strlen(prefix);
-	struct err err = store->ops->walk(store, env, prefix, visit_record, reading);
-	return err.kind || !reading->is_bad ? err : is_broken();
+	*range = (struct state_range){reading->prefix, visit_record, reading};
+	return OK;
+}
+
+struct err journal_read_end(struct journal_reading *reading, struct err walked,
+			    struct journal **out, size_t *count)
+{
+	struct err err = walked.kind || !reading->is_bad ? walked : is_broken();
+
+	if (err.kind) {
+		journal_free(reading->journals, reading->count);
+		reading->journals = NULL;
+		reading->count = 0;
+	}
+	*out = reading->journals;
+	*count = reading->count;
+	return err;
 }
 
 struct err journal_read(struct state_store *store, const struct env *env, const char *name,
 			struct journal **out, size_t *count)
 {
-	struct reading reading = {0};
-	struct err err = read_all(store, env, name, &reading);
+	struct journal_reading reading;
+	struct state_range range;
 
-	if (err.kind) {
-		journal_free(reading.journals, reading.count);
-		reading = (struct reading){0};
-	}
-	*out = reading.journals;
-	*count = reading.count;
-	return err;
+	*out = NULL;
+	*count = 0;
+	TRY(journal_read_begin(&reading, name, &range));
+	struct err err = store->ops->walk(store, env, &range, 1);
+	return journal_read_end(&reading, err, out, count);
+}
+
+/* The highest number that a record of the name has, 0 without one. */
+static struct err find_highest(struct state_store *store, const struct env *env, const char *name,
+			       uint64_t *highest)
+{
+	struct journal_reading reading;
+	struct state_range range;
+
+	TRY(journal_read_begin(&reading, name, &range));
+	reading.is_count_only = true;
+	TRY(store->ops->walk(store, env, &range, 1));
+	*highest = reading.highest;
+	return reading.is_bad ? is_broken() : OK;
 }
 
 struct naming {
@@ -255,7 +301,8 @@ struct err journal_names(struct state_store *store, const struct env *env, char 
 			 size_t *count)
 {
 	struct naming naming = {0};
-	struct err err = store->ops->walk(store, env, "journal\t", visit_name, &naming);
+	const struct state_range all = {"journal\t", visit_name, &naming};
+	struct err err = store->ops->walk(store, env, &all, 1);
 
 	if (!err.kind && naming.is_bad)
 		err = is_broken();
@@ -270,14 +317,6 @@ struct err journal_names(struct state_store *store, const struct env *env, char 
 
 /* --- writing ------------------------------------------------------------------------------ */
 
-static struct err erase(struct state_store *store, const struct env *env, const char *key)
-{
-	struct state_change change = {.key = key, .was = STATE_ANY};
-	bool is_stale;
-
-	return store->ops->put(store, env, &change, 1, &is_stale);
-}
-
 static uint64_t new_number(const struct env *env, uint64_t since, uint64_t highest)
 {
 	uint32_t chance;
@@ -287,28 +326,73 @@ static uint64_t new_number(const struct env *env, uint64_t since, uint64_t highe
 	return number > highest ? number : highest + 1;
 }
 
-/* Puts a value under the number that the record has, or under a new one. */
-static struct err put(struct state_store *store, const struct env *env, const char *name,
-		      struct journal *journal, const struct buf *value)
+/* What an UPDATE has promised, as it will lie in the state. */
+struct writing {
+	size_t had, parts, count; /* records that lie there, that will, and changes that makes */
+	struct state_change *changes; /* owned */
+	struct buf *values;           /* owned: of the parts */
+	char (*keys)[STATE_KEY + 1];  /* owned */
+};
+
+static void writing_init(struct writing *writing, const struct journal *journal)
 {
-	char key[STATE_KEY + 1];
+	size_t parts = (journal->count + ENTRIES_MAX - 1) / ENTRIES_MAX;
+	size_t had = journal->number && !journal->parts ? 1 : journal->parts;
+
+	*writing = (struct writing){.had = had, .parts = parts, .count = parts > had ? parts : had};
+	writing->changes = mem_alloc((writing->count + 1) * sizeof *writing->changes);
+	writing->keys = mem_alloc((writing->count + 1) * sizeof *writing->keys);
+	writing->values = mem_alloc((parts + 1) * sizeof *writing->values);
+	for (size_t i = 0; i < parts; i++)
+		buf_init(&writing->values[i], STATE_VALUE);
+}
+
+static void writing_fini(struct writing *writing)
+{
+	for (size_t i = 0; i < writing->parts; i++)
+		buf_fini(&writing->values[i]);
+	free(writing->changes);
+	free(writing->keys);
+	free(writing->values);
+}
+
+/* The parts stand under `number` and those that follow; what is behind them is erased. */
+static bool set_keys(struct writing *writing, const char *name, uint64_t number)
+{
+	if (!number || number > UINT64_MAX - writing->count)
+		return false;
+	for (size_t i = 0; i < writing->count; i++) {
+		bool is_kept = i < writing->parts;
+		writing->changes[i] = (struct state_change){
+			.key = writing->keys[i],
+			.value = is_kept ? buf_data(&writing->values[i]) : NULL,
+			.len = is_kept ? buf_len(&writing->values[i]) : 0,
+			.was = i < writing->had ? STATE_ANY : 0};
+		if (!make_key(writing->keys[i], name, number + i))
+			return false;
+	}
+	return true;
+}
+
+/* Puts the parts under the number that the record has, or under a new one. */
+static struct err put(struct state_store *store, const struct env *env, const char *name,
+		      struct journal *journal, struct writing *writing)
+{
 	bool is_new = !journal->number, is_stale = true;
 
 	for (int tries = 0; is_stale && tries < TRIES; tries++) {
-		struct reading reading = {.is_count_only = true};
+		uint64_t highest = 0;
 		if (is_new)
-			TRY(read_all(store, env, name, &reading));
+			TRY(find_highest(store, env, name, &highest));
 		uint64_t number =
-			is_new ? new_number(env, journal->since, reading.highest) : journal->number;
-		if (!number || !make_key(key, name, number))
+			is_new ? new_number(env, journal->since, highest) : journal->number;
+		if (!set_keys(writing, name, number))
 			return is_broken();
-		struct state_change change = {.key = key,
-					      .value = buf_data(value),
-					      .len = buf_len(value),
-					      .was = is_new ? 0 : STATE_ANY};
-		TRY(store->ops->put(store, env, &change, 1, &is_stale));
-		if (!is_stale)
+		TRY(store->ops->put(store, env, writing->changes, writing->count, &is_stale));
+		if (!is_stale) {
 			journal->number = number;
+			journal->parts = writing->parts;
+		}
 	}
 	return is_stale ? ERR(ERR_UPSTREAM, EAGAIN, "what is kept of deletions keeps changing")
 			: OK;
@@ -319,7 +403,7 @@ static struct err pack_checked(struct buf *value, const struct journal *journal)
 {
 	struct journal back = {0};
 
-	if (!pack(value, journal))
+	if (!pack(value, journal, has_ids(journal) ? FORMAT_IDS : FORMAT))
 		return no_memory();
 	bool is_good = unpack(&back, buf_data(value), buf_len(value));
 	journal_fini(&back);
@@ -330,16 +414,22 @@ struct err journal_write(struct state_store *store, const struct env *env, const
 			 struct journal *journal)
 {
 	char key[STATE_KEY + 1];
-	struct buf value;
+	struct writing writing;
+	struct err err = OK;
 
 	if (!make_key(key, name, journal->number))
 		return ERR(ERR_UPSTREAM, ENAMETOOLONG, "name too long");
-	if (!journal->count)
-		return journal->number ? erase(store, env, key) : OK;
-	buf_init(&value, STATE_VALUE);
-	struct err err = pack_checked(&value, journal);
-	if (!err.kind)
-		err = put(store, env, name, journal, &value);
-	buf_fini(&value);
+	writing_init(&writing, journal);
+	for (size_t i = 0; i < writing.parts && !err.kind; i++) {
+		struct journal part = *journal;
+		part.entries += i * ENTRIES_MAX;
+		part.count -= i * ENTRIES_MAX;
+		if (part.count > ENTRIES_MAX)
+			part.count = ENTRIES_MAX;
+		err = pack_checked(&writing.values[i], &part);
+	}
+	if (!err.kind && writing.count)
+		err = put(store, env, name, journal, &writing);
+	writing_fini(&writing);
 	return err;
 }

@@ -6,8 +6,8 @@
  * In the state it lies as a head and as pages of rows, 512 UIDs each, so that a change of one
  * message of 100,000 rewrites one page:
  *
- *	ledger TAB name                        the head
- *	rows TAB name TAB epoch TAB page       both numbers as 8 lower-case hexadecimal digits
+ *	ledger TAB name TAB                    the head
+ *	ledger TAB name TAB epoch TAB page     both numbers as 8 lower-case hexadecimal digits
  *
  * The epoch grows when UIDs begin to mean something else: UIDVALIDITY has changed, or UIDNEXT went
  * down (E-09), or the map entry was pointed elsewhere (E-02, E-08). Rows of an older epoch are what
@@ -88,6 +88,7 @@ struct ledger {
 	uint32_t *dirty;  /* owned: pages that differ from the state, ascending */
 	size_t dirty_count, dirty_room;
 	uint64_t elsewhere; /* rows of this epoch in the state that are not in `rows` */
+	bool has_leavings;  /* rows of earlier epochs lay there when it was loaded: to be swept */
 	bool is_begun;      /* by ledger_begin_epoch(), and not saved since */
 };
 
@@ -97,6 +98,19 @@ void ledger_fini(struct ledger *);                   /* a zeroed struct is fine 
 /* Reads head and rows of the current epoch. A name without a ledger: OK, version 0, no rows.
  * EBADMSG if what lies there makes no sense; then the ledger is empty and safe to throw away. */
 struct err ledger_load(struct ledger *, struct state_store *, const struct env *) MUST_USE;
+/* The same as part of a walk that reads other things too: begin() makes `range`, which holds until
+ * end() has been called with what the walk returned. end() is called in any case, once begin() was
+ * OK, and returns what ledger_load() would. */
+struct ledger_loading {
+	struct ledger *ledger;
+	char prefix[STATE_KEY + 1];
+	uint64_t expected; /* rows, by the head */
+	uint32_t next;     /* the lowest page that may come */
+	bool is_bad, is_full;
+};
+struct err ledger_load_begin(struct ledger_loading *, struct ledger *,
+			     struct state_range *range) MUST_USE;
+struct err ledger_load_end(struct ledger_loading *, struct err walked) MUST_USE;
 /* Reads the head alone: some hundred octets, for the poll of an unchanged mailbox to decide. Rows are
  * not to be touched then; ledger_save() writes the head, and the rows stay. */
 struct err ledger_load_head(struct ledger *, struct state_store *, const struct env *) MUST_USE;

@@ -44,22 +44,17 @@ static bool is_key(int len)
 
 bool ledger_key_head(char key[STATE_KEY + 1], const char *name)
 {
-	return is_key(snprintf(key, STATE_KEY + 1, "ledger\t%s", name));
-}
-
-bool ledger_key_rows(char key[STATE_KEY + 1], const char *name)
-{
-	return is_key(snprintf(key, STATE_KEY + 1, "rows\t%s\t", name));
+	return is_key(snprintf(key, STATE_KEY + 1, "ledger\t%s\t", name));
 }
 
 bool ledger_key_epoch(char key[STATE_KEY + 1], const char *name, uint32_t epoch)
 {
-	return is_key(snprintf(key, STATE_KEY + 1, "rows\t%s\t%08x\t", name, epoch));
+	return is_key(snprintf(key, STATE_KEY + 1, "ledger\t%s\t%08x\t", name, epoch));
 }
 
 bool ledger_key_page(char key[STATE_KEY + 1], const char *name, uint32_t epoch, uint32_t page)
 {
-	return is_key(snprintf(key, STATE_KEY + 1, "rows\t%s\t%08x\t%08x", name, epoch, page));
+	return is_key(snprintf(key, STATE_KEY + 1, "ledger\t%s\t%08x\t%08x", name, epoch, page));
 }
 
 static bool read_hex(const char *text, uint32_t *out)
@@ -81,7 +76,7 @@ bool ledger_key_read(const char *key, const char *name, uint32_t *epoch, uint32_
 {
 	char prefix[STATE_KEY + 1];
 
-	if (!ledger_key_rows(prefix, name))
+	if (!ledger_key_head(prefix, name))
 		return false;
 	size_t len = strlen(prefix);
 	return strncmp(key, prefix, len) == 0 && strlen(key) == len + 2 * HEX + 1 &&

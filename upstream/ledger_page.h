@@ -13,12 +13,12 @@
 
 enum { LEDGER_STAMP = 8 }; /* octets of chance in a head: no two saves write the same one */
 
-/* Keys, NUL ended; false if the name is too long for one. */
+/* Keys, NUL ended; false if the name is too long for one. All that belongs to a name begins with the
+ * key of its head, which so is the first. */
 bool ledger_key_head(char key[STATE_KEY + 1], const char *name);
 bool ledger_key_page(char key[STATE_KEY + 1], const char *name, uint32_t epoch, uint32_t page);
-/* What all pages of an epoch, or of all epochs, begin with. */
+/* What all pages of an epoch begin with. */
 bool ledger_key_epoch(char key[STATE_KEY + 1], const char *name, uint32_t epoch);
-bool ledger_key_rows(char key[STATE_KEY + 1], const char *name);
 /* Epoch and page out of the key of a page; false if it is none of that name. */
 bool ledger_key_read(const char *key, const char *name, uint32_t *epoch, uint32_t *page);
 

@@ -5,7 +5,8 @@
  * version that it was read with, and with a new stamp. So a version says of all rows whether they
  * are still as they were read, and pages need no versions of their own.
  *
- * Pages are decoded on the pool, in the visits of one walk, and packed there too; a head is small
+ * Head and pages are neighbours in the state, so that one walk reads them, as of one moment. Pages are
+ * decoded on the pool, in the visits of one walk, and packed there too; a head is small
  * enough for anywhere.
  */
 #include "upstream/ledger.h"
@@ -41,15 +42,21 @@ static struct err bad_name(void)
 
 /* --- loading ------------------------------------------------------------------------------ */
 
+/* As if nothing had been read. */
+static void ledger_clear(struct ledger *ledger)
+{
+	ledger_forget(ledger);
+	ledger->head = (struct ledger_head){0};
+	ledger->version = 0;
+	ledger->is_begun = ledger->has_leavings = false;
+}
+
 struct err ledger_load_head(struct ledger *ledger, struct state_store *store, const struct env *env)
 {
 	char key[STATE_KEY + 1];
 	struct buf value;
 
-	ledger_forget(ledger);
-	ledger->head = (struct ledger_head){0};
-	ledger->version = 0;
-	ledger->is_begun = false;
+	ledger_clear(ledger);
 	if (!ledger_key_head(key, ledger->name))
 		return bad_name();
 	buf_init(&value, STATE_VALUE);
@@ -65,72 +72,82 @@ struct err ledger_load_head(struct ledger *ledger, struct state_store *store, co
 	return err;
 }
 
-/* What a visit on the pool needs. */
-struct loading {
-	struct ledger *ledger;
-	bool is_bad, is_full;
-	uint32_t next; /* the lowest page that may come */
-};
-
-static bool visit_page(void *arg, const char *key, const void *value, size_t len, uint64_t version)
+static void visit_head(struct ledger_loading *loading, const void *value, size_t len,
+		       uint64_t version)
 {
-	struct loading *loading = arg;
+	struct ledger *ledger = loading->ledger;
+
+	ledger->version = version;
+	if (!ledger_head_unpack(&ledger->head, &loading->expected, value, len))
+		loading->is_bad = true;
+	/* No more than MAILDROP_MESSAGES, and some for those that are new. */
+	else if (!ledger_reserve(ledger, (size_t)loading->expected + LEDGER_PAGE))
+		loading->is_full = true;
+}
+
+/* The head comes first, then the pages, epoch after epoch. */
+static bool visit_load(void *arg, const char *key, const void *value, size_t len, uint64_t version)
+{
+	struct ledger_loading *loading = arg;
+	struct ledger *ledger = loading->ledger;
 	uint32_t epoch, page;
 
-	(void)version;
-	if (!ledger_key_read(key, loading->ledger->name, &epoch, &page) || page < loading->next ||
-	    !ledger_page_unpack(loading->ledger, page, value, len, &loading->is_full))
+	if (!key[strlen(loading->prefix)]) {
+		visit_head(loading, value, len, version);
+		return !loading->is_bad && !loading->is_full;
+	}
+	if (!ledger->version)
+		return false; /* a head that was lost has left them */
+	bool is_key = ledger_key_read(key, ledger->name, &epoch, &page);
+	if (is_key && epoch > ledger->head.epoch)
+		return false;
+	if (is_key && epoch < ledger->head.epoch) {
+		ledger->has_leavings = true;
+		return true;
+	}
+	if (!is_key || page < loading->next ||
+	    !ledger_page_unpack(ledger, page, value, len, &loading->is_full))
 		loading->is_bad = true;
 	loading->next = page + 1;
 	return !loading->is_bad && !loading->is_full;
 }
 
-/* Rows of the epoch that the head speaks of; EAGAIN if they are not those of that head. */
-static struct err load_rows(struct ledger *ledger, struct state_store *store, const struct env *env)
+struct err ledger_load_begin(struct ledger_loading *loading, struct ledger *ledger,
+			     struct state_range *range)
 {
-	char key[STATE_KEY + 1];
-	struct loading loading = {.ledger = ledger};
-	struct ledger_head head = ledger->head;
-	uint64_t version = ledger->version, expected = ledger->elsewhere;
-	struct ledger again;
-
-	if (!ledger_key_epoch(key, ledger->name, head.epoch))
+	*loading = (struct ledger_loading){.ledger = ledger};
+	ledger_clear(ledger);
+	if (!ledger_key_head(loading->prefix, ledger->name))
 		return bad_name();
-	/* No more than MAILDROP_MESSAGES, and some for those that are new. */
-	if (!ledger_reserve(ledger, (size_t)expected + LEDGER_PAGE))
-		return no_memory();
-	TRY(store->ops->walk(store, env, key, visit_page, &loading));
-	/* The head was read before, in another moment: is it still the same? */
-	ledger_init(&again, ledger->name);
-	struct err err = ledger_load_head(&again, store, env);
-	bool is_same = again.version == version;
-	ledger_fini(&again);
-	if (!is_same)
-		return err.kind && err.code != EBADMSG ? err : is_busy();
-	if (loading.is_full)
-		return no_memory();
-	if (loading.is_bad || ledger->count != expected)
-		return is_broken();
-	ledger->elsewhere = 0;
+	*range = (struct state_range){loading->prefix, visit_load, loading};
+	return OK;
+}
+
+struct err ledger_load_end(struct ledger_loading *loading, struct err walked)
+{
+	struct ledger *ledger = loading->ledger;
+	uint64_t version = ledger->version;
+	struct err err = walked;
+
+	if (!err.kind && loading->is_full)
+		err = no_memory();
+	if (!err.kind && (loading->is_bad || ledger->count != loading->expected))
+		err = is_broken();
+	if (!err.kind)
+		return OK;
+	ledger_clear(ledger);
+	/* What makes no sense may be overwritten, as it lay there. */
+	ledger->version = walked.kind ? 0 : version;
 	return err;
 }
 
 struct err ledger_load(struct ledger *ledger, struct state_store *store, const struct env *env)
 {
-	struct err err;
-	int tries = 0;
+	struct ledger_loading loading;
+	struct state_range range;
 
-	do {
-		err = ledger_load_head(ledger, store, env);
-		if (err.kind || !ledger->version)
-			return err;
-		err = load_rows(ledger, store, env);
-	} while (err.kind && err.code == EAGAIN && ++tries < TRIES);
-	if (err.kind) {
-		ledger_forget(ledger);
-		ledger->head = (struct ledger_head){0};
-	}
-	return err;
+	TRY(ledger_load_begin(&loading, ledger, &range));
+	return ledger_load_end(&loading, store->ops->walk(store, env, &range, 1));
 }
 
 /* --- saving ------------------------------------------------------------------------------- */
@@ -225,7 +242,8 @@ static struct err find_leftovers(struct ledger *ledger, struct state_store *stor
 
 	if (!ledger_key_epoch(key, ledger->name, ledger->head.epoch))
 		return bad_name();
-	return store->ops->walk(store, env, key, visit_leftover, ledger);
+	const struct state_range range = {key, visit_leftover, ledger};
+	return store->ops->walk(store, env, &range, 1);
 }
 
 /* A put does not tell the new version. If the head that lies there now is ours, its version is; if
@@ -345,6 +363,7 @@ struct err ledger_change(struct state_store *store, const struct env *env, const
 enum { SWEEP = 1000 };
 struct sweeping {
 	const char *name;
+	size_t prefix_len;
 	uint32_t epoch;
 	char *keys[SWEEP];
 	size_t count;
@@ -358,6 +377,8 @@ static bool visit_old(void *arg, const char *key, const void *value, size_t len,
 	(void)value;
 	(void)len;
 	(void)version;
+	if (!key[sweeping->prefix_len])
+		return true; /* the head */
 	/* Keys ascend, epochs with them. */
 	if (ledger_key_read(key, sweeping->name, &epoch, &page) && epoch >= sweeping->epoch)
 		return false;
@@ -383,14 +404,16 @@ struct err ledger_sweep(struct state_store *store, const struct env *env, const 
 {
 	struct sweeping *sweeping = mem_alloc(sizeof *sweeping);
 	char key[STATE_KEY + 1];
-	struct err err = ledger_key_rows(key, name) ? OK : bad_name();
+	struct err err = ledger_key_head(key, name) ? OK : bad_name();
+	const struct state_range range = {key, visit_old, sweeping};
 	bool is_more = !err.kind;
 
 	sweeping->name = name;
+	sweeping->prefix_len = strlen(key);
 	sweeping->epoch = epoch;
 	while (is_more) {
 		sweeping->count = 0;
-		err = store->ops->walk(store, env, key, visit_old, sweeping);
+		err = store->ops->walk(store, env, &range, 1);
 		if (!err.kind && sweeping->count)
 			err = erase(store, env, sweeping);
 		is_more = !err.kind && sweeping->count == SWEEP;

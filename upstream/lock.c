@@ -78,12 +78,13 @@ static struct lock *find_rival(struct lock *lock, const char *identity,
 }
 
 /* An idle holder of the same name goes: most likely it is the client that asks again, behind a
- * connection that broke without a word (G-06). */
+ * connection that broke without a word (G-06). What is done without a client goes for any. */
 static void evict_if_idle(struct lock *rival, const struct lock_holder *who)
 {
 	const struct lock_holder *holder = &rival->holder;
 
-	if (rival->is_evicted || !holder->is_idle || strcmp(holder->name, who->name) != 0 ||
+	if (rival->is_evicted || who->is_background || !holder->is_idle ||
+	    (!holder->is_background && strcmp(holder->name, who->name) != 0) ||
 	    !holder->is_idle(holder->arg))
 		return;
 	rival->is_evicted = true;
@@ -144,6 +145,15 @@ struct err lock_take(struct lock_table *table, const struct env *env, const char
 void lock_in_update(struct lock *lock)
 {
 	lock->is_in_update = true;
+}
+
+bool lock_is_held_by(const struct lock_table *table, const char *name)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (const struct lock *lock = table->buckets[i]; lock; lock = lock->next)
+			if (strcmp(lock->holder.name, name) == 0)
+				return true;
+	return false;
 }
 
 bool lock_is_wanted(const struct lock *lock)

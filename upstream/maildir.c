@@ -143,13 +143,13 @@ static void maildir_close(struct upstream *up, const struct maildrop *drop,
 {
 	struct maildir *md = (struct maildir *)up;
 
-	(void)drop;
 	(void)is_wanted;
 	(void)arg;
+	if (drop)
+		maildir_learn(md, drop);
 	md->env->ops->offload(md->env, close_work, md);
 	buf_fini(&md->names);
 	free(md->files);
-	free(md->archive);
 	free(md);
 }
 
@@ -167,18 +167,15 @@ static struct err maildir_open(const struct env *env, const struct log *log,
 	md->env = env;
 	md->log = log;
 	md->root = -1;
-	md->delete_policy = conf->delete_policy;
-	md->seen_policy = conf->seen_policy;
-	md->archive = text_dup(conf->archive);
-	md->may_create = conf->may_create;
-	md->newest_first = conf->newest_first;
+	md->conf = *conf;
 	buf_init(&md->names, MAILDIR_NAMES);
 	env->ops->offload(env, open_work, &opening);
 	if (opening.err.kind) {
 		maildir_close(&md->upstream, NULL, NULL, NULL);
 		return opening.err;
 	}
-	md->upstream.is_read_only = conf->delete_policy == DELETE_NEVER || !opening.is_writable;
+	md->upstream.is_read_only = conf->delete_policy == DELETE_NEVER ||
+				    (conf->delete_policy != DELETE_HIDE && !opening.is_writable);
 	*out = &md->upstream;
 	return OK;
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* maildir_list.c - the snapshot of a Maildir, sizes and UIDLs included.
  *
- * Sizes: ",W=" of the name is believed; without it the file is read and its line ends are counted,
- * since a size in octets with CRLF is what POP3 promises. They are kept for the session only. An
- * unreadable message stays listed, with a size marked inexact.
+ * Sizes: ",W=" of the name is believed until a RETR has shown that it lies; without it the file is read
+ * and its line ends are counted, since a size in octets with CRLF is what POP3 promises. With a state
+ * that is done once: later a file only needs to be as large on disk as it was then. An unreadable
+ * message stays listed, with a size marked inexact.
  *
  * UIDLs: the base name, or its digest if it cannot be a UIDL itself.
  */
 #include "upstream/maildir.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,11 +24,14 @@ enum { BATCH_FILES = 500, BATCH_OCTETS = 16 << 20 };
 struct listing {
 	struct maildir *md;
 	struct maildrop *drop;
-	size_t next;     /* the file whose size is to be learned now */
-	uint64_t budget; /* octets that this batch may still read */
-	size_t missing;  /* files that were not where they had been */
-	char *chunk;     /* owned, MAILDIR_CHUNK octets */
-	int error;       /* errno that ends the listing */
+	struct maildir_memory memory;
+	bool is_quiet;
+	int dirs[MAILDIR_FOLDERS]; /* open during a batch; -1: cannot be */
+	size_t next;               /* the file whose size is to be learned now */
+	uint64_t budget;           /* octets that this batch may still read */
+	size_t missing;            /* files that were not where they had been */
+	char *chunk;               /* owned, MAILDIR_CHUNK octets */
+	int error;                 /* errno that ends the listing */
 	struct err err;
 };
 
@@ -34,7 +39,7 @@ static void collect_work(void *arg)
 {
 	struct listing *listing = arg;
 
-	listing->error = maildir_collect(listing->md);
+	listing->error = maildir_collect(listing->md, &listing->is_quiet);
 }
 
 static void refresh_work(void *arg)
@@ -101,16 +106,36 @@ static void measure(struct listing *listing, struct maildir_file *file, int fd)
 		guess_size(listing->md, file);
 		return;
 	}
-	file->state |= MAILDIR_SIZED;
+	file->raw = (uint64_t)st.st_size;
+	file->state |= MAILDIR_SIZED | MAILDIR_EXACT | MAILDIR_COUNTED;
 	listing->budget -= file->octets < listing->budget ? file->octets : listing->budget;
+}
+
+/* Whether what was counted once still holds: the file is as large as it was. */
+static bool is_as_recalled(const struct listing *listing, struct maildir_file *file)
+{
+	int dir = listing->dirs[file->folder];
+	struct stat st;
+
+	if (!(file->state & MAILDIR_RECALLED) || dir < 0)
+		return false;
+	if (fstatat(dir, maildir_file_name(listing->md, file), &st, AT_SYMLINK_NOFOLLOW))
+		return false;
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != file->raw)
+		return false;
+	file->state |= MAILDIR_SIZED | MAILDIR_EXACT;
+	return true;
 }
 
 /* Our own shortage and a lost folder fail the listing; what is wrong with one file must not. */
 static void size_file(struct listing *listing, struct maildir_file *file)
 {
 	bool is_folder;
-	int fd = maildir_open_once(listing->md, file, &is_folder);
+	int fd;
 
+	if (is_as_recalled(listing, file))
+		return;
+	fd = maildir_open_once(listing->md, file, &is_folder);
 	if (fd >= 0) {
 		measure(listing, file, fd);
 		close(fd);
@@ -132,14 +157,19 @@ static void size_work(void *arg)
 	size_t stop = listing->next + BATCH_FILES;
 
 	listing->budget = BATCH_OCTETS;
+	for (int i = 0; i < MAILDIR_FOLDERS; i++)
+		listing->dirs[i] = maildir_folder_open(md, (enum maildir_folder)i);
 	for (; listing->next < md->count && listing->next < stop; listing->next++) {
 		struct maildir_file *file = &md->files[listing->next];
 
-		if (!(file->state & (MAILDIR_SIZED | MAILDIR_GONE)))
+		if (!(file->state & (MAILDIR_SIZED | MAILDIR_UNSHOWN)))
 			size_file(listing, file);
 		if (listing->error || !listing->budget)
 			stop = listing->next;
 	}
+	for (int i = 0; i < MAILDIR_FOLDERS; i++)
+		if (listing->dirs[i] >= 0)
+			close(listing->dirs[i]);
 }
 
 /* Learns all sizes that the names do not tell. What vanished meanwhile is searched for. */
@@ -159,7 +189,7 @@ static void size_all(struct listing *listing)
 	for (size_t i = 0; i < md->count; i++) {
 		struct maildir_file *file = &md->files[i];
 
-		if (file->state & (MAILDIR_SIZED | MAILDIR_GONE))
+		if (file->state & (MAILDIR_SIZED | MAILDIR_UNSHOWN))
 			continue;
 		/* There, but always renamed before it could be read; else it is gone. */
 		file->octets = MAILDIR_GUESS;
@@ -179,6 +209,9 @@ static struct err add_file(struct listing *listing, size_t index)
 {
 	struct maildir *md = listing->md;
 	const struct maildir_file *file = &md->files[index];
+	unsigned marks = (file->state & MAILDIR_INEXACT ? MARK_INEXACT : 0u) |
+			 (file->state & MAILDIR_EXACT ? MARK_EXACT : 0u) |
+			 (file->state & MAILDIR_DUE ? MARK_DUE : 0u);
 	char base[MAILDIR_NAME_MAX + 1], hashed[UIDL_MAX + 1];
 	bool is_safe;
 
@@ -188,17 +221,18 @@ static struct err add_file(struct listing *listing, size_t index)
 	if (!is_safe)
 		identity_of_name(hashed, base);
 	return maildrop_add(listing->drop, (uint32_t)index + 1, file->octets,
-			    is_safe ? base : hashed,
-			    file->state & MAILDIR_INEXACT ? MARK_INEXACT : 0);
+			    is_safe ? base : hashed, marks);
 }
 
 /* On the pool too: a large mailbox takes its time here. */
 static void fill_work(void *arg)
 {
 	struct listing *listing = arg;
+	const struct maildir *md = listing->md;
+	uint32_t edge = md->conf.newest ? listing->memory.ledger.head.edge : 0;
 
-	for (size_t i = 0; i < listing->md->count && !listing->err.kind; i++)
-		if (!(listing->md->files[i].state & MAILDIR_GONE))
+	for (size_t i = 0; i < md->count && !listing->err.kind; i++)
+		if (!(md->files[i].state & MAILDIR_UNSHOWN) && md->files[i].number >= edge)
 			listing->err = add_file(listing, i);
 	if (!listing->err.kind)
 		listing->err = maildrop_seal(listing->drop);
@@ -210,14 +244,21 @@ struct err maildir_list(struct upstream *up, struct maildrop *drop)
 	const struct env *env = md->env;
 	struct listing listing = {.md = md, .drop = drop, .err = OK};
 
-	drop->newest_first = md->newest_first;
-	listing.chunk = mem_alloc(MAILDIR_CHUNK);
+	drop->newest_first = md->conf.newest_first;
 	env->ops->offload(env, collect_work, &listing);
-	if (!listing.error)
-		size_all(&listing);
-	free(listing.chunk);
 	if (listing.error)
 		return maildir_err(listing.error);
-	env->ops->offload(env, fill_work, &listing);
+	maildir_memory_init(&listing.memory, md, listing.is_quiet);
+	listing.err = maildir_recall(md, &listing.memory);
+	if (!listing.err.kind) {
+		listing.chunk = mem_alloc(MAILDIR_CHUNK);
+		size_all(&listing);
+		free(listing.chunk);
+		listing.err = listing.error ? maildir_err(listing.error)
+					    : maildir_keep(md, &listing.memory);
+	}
+	if (!listing.err.kind)
+		env->ops->offload(env, fill_work, &listing);
+	maildir_memory_fini(&listing.memory);
 	return listing.err;
 }

@@ -196,7 +196,7 @@ static int compare_files(const void *a, const void *b, void *names)
 	return order ? order : right->folder - left->folder;
 }
 
-/* One entry for each base name, and none for a message that another client has thrown away. */
+/* One entry for each base name, and whether another client has thrown it away. */
 static void keep_one_of_each(struct maildir *md)
 {
 	const char *names = buf_data(&md->names);
@@ -216,26 +216,24 @@ static void keep_one_of_each(struct maildir *md)
 		*kept = *file;
 	}
 	md->count = count;
-	count = 0;
-	for (size_t i = 0; i < md->count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		struct maildir_name parts;
 
 		maildir_name_parse(names + md->files[i].name, &parts);
-		if (!parts.is_trashed)
-			md->files[count++] = md->files[i];
+		if (parts.is_trashed)
+			md->files[i].state |= MAILDIR_TRASHED;
 	}
-	md->count = count;
 }
 
-int maildir_collect(struct maildir *md)
+int maildir_collect(struct maildir *md, bool *is_quiet)
 {
 	struct collecting collecting = {md, 0};
-	bool is_quiet = false;
 
+	*is_quiet = false;
 	buf_fini(&md->names);
 	md->count = 0;
-	for (; collecting.scan < SCANS && !is_quiet; collecting.scan++) {
-		int error = maildir_walk(md, &is_quiet, collect_one, &collecting);
+	for (; collecting.scan < SCANS && !*is_quiet; collecting.scan++) {
+		int error = maildir_walk(md, is_quiet, collect_one, &collecting);
 
 		if (error)
 			return error;
@@ -247,21 +245,18 @@ int maildir_collect(struct maildir *md)
 	return 0;
 }
 
-struct maildir_file *maildir_find(struct maildir *md, const char *name)
+static struct maildir_file *find(struct maildir *md, uint64_t at, const char *base, size_t len)
 {
 	const char *names = buf_data(&md->names);
 	size_t low = 0, high = md->count;
-	struct maildir_name parts;
 
-	maildir_name_parse(name, &parts);
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		struct maildir_file *file = &md->files[middle];
-		int order = (parts.time > file->time) - (parts.time < file->time);
+		int order = (at > file->time) - (at < file->time);
 
 		if (!order)
-			order = compare_base(name, parts.base_len, names + file->name,
-					     file->base_len);
+			order = compare_base(base, len, names + file->name, file->base_len);
 		if (!order)
 			return file;
 		if (order < 0)
@@ -270,6 +265,22 @@ struct maildir_file *maildir_find(struct maildir *md, const char *name)
 			low = middle + 1;
 	}
 	return NULL;
+}
+
+struct maildir_file *maildir_find(struct maildir *md, const char *name)
+{
+	struct maildir_name parts;
+
+	maildir_name_parse(name, &parts);
+	return find(md, parts.time, name, parts.base_len);
+}
+
+struct maildir_file *maildir_find_base(struct maildir *md, const char *base)
+{
+	struct maildir_name parts;
+
+	maildir_name_parse(base, &parts); /* a base may hold "!2," where flags stand behind ":2," */
+	return find(md, parts.time, base, strlen(base));
 }
 
 static int refresh_one(void *arg, enum maildir_folder folder, int dir, const char *name)
@@ -302,6 +313,6 @@ static int refresh_one(void *arg, enum maildir_folder folder, int dir, const cha
 int maildir_refresh(struct maildir *md, bool *is_quiet)
 {
 	for (size_t i = 0; i < md->count; i++)
-		md->files[i].state &= (uint8_t)~MAILDIR_FOUND;
+		md->files[i].state &= (uint16_t)~MAILDIR_FOUND;
 	return maildir_walk(md, is_quiet, refresh_one, md);
 }

@@ -72,7 +72,7 @@ static int open_cur(int root, const char *name)
 
 int maildir_target_open(const struct maildir *md)
 {
-	const char *folder = md->delete_policy == DELETE_TRASH ? "Trash" : md->archive;
+	const char *folder = md->conf.delete_policy == DELETE_TRASH ? "Trash" : md->conf.archive;
 	char name[MAILDIR_NAME_MAX + 1];
 	int root, cur, error;
 
@@ -85,7 +85,7 @@ int maildir_target_open(const struct maildir *md)
 	if (root < 0)
 		return -1;
 	cur = open_cur(root, name);
-	if (cur < 0 && errno == ENOENT && md->may_create) {
+	if (cur < 0 && errno == ENOENT && md->conf.may_create) {
 		error = make(root, name);
 		if (!error && fsync(root) && errno != EINVAL)
 			error = errno;

@@ -21,8 +21,7 @@
 struct update {
 	struct maildir *md;
 	const struct maildrop *drop;
-	bool *is_marked; /* owned: for each file, whether it is to go */
-	size_t marked;
+	struct maildir_plan plan;
 	bool sees; /* sets \Seen */
 	int dirs[MAILDIR_FOLDERS];
 	int target; /* cur/ of the folder that messages go to; -1: none */
@@ -117,7 +116,7 @@ static bool remove_file(struct update *update, enum maildir_folder folder, const
 {
 	int error;
 
-	switch (update->md->delete_policy) {
+	switch (update->md->conf.delete_policy) {
 	case DELETE_FLAG:
 		error = flag_file(update, folder, name, 'T');
 		break;
@@ -144,7 +143,7 @@ static void remove_known(struct update *update)
 	for (size_t i = 0; i < md->count; i++) {
 		struct maildir_file *file = &md->files[i];
 
-		if (!update->is_marked[i])
+		if (!update->plan.is_removed[i])
 			continue;
 		if (!remove_file(update, (enum maildir_folder)file->folder,
 				 maildir_file_name(md, file)) ||
@@ -159,13 +158,13 @@ static int remove_found(void *arg, enum maildir_folder folder, int dir, const ch
 	const struct maildir_file *file = maildir_find(update->md, name);
 
 	(void)dir;
-	if (update->md->delete_policy == DELETE_FLAG) {
+	if (update->md->conf.delete_policy == DELETE_FLAG) {
 		struct maildir_name parts;
 		maildir_name_parse(name, &parts);
 		if (parts.is_trashed)
 			return 0;
 	}
-	if (!file || !update->is_marked[file - update->md->files])
+	if (!file || !update->plan.is_removed[file - update->md->files])
 		return 0;
 	update->found++;
 	(void)remove_file(update, folder, name); /* ENOENT: the next search sees */
@@ -230,7 +229,7 @@ static void settle_quota(struct update *update)
 
 static bool is_to_be_seen(const struct update *update, const struct message *msg)
 {
-	return (msg->marks & MARK_RETRIEVED) && !message_is_deleted(msg) && msg->uid &&
+	return (msg->marks & MARK_RETRIEVED) && !maildir_goes(update->md, msg) && msg->uid &&
 	       msg->uid <= update->md->count;
 }
 
@@ -275,9 +274,10 @@ static void see_retrieved(struct update *update)
 static void open_target(struct update *update)
 {
 	const struct maildir *md = update->md;
-	bool needs = md->delete_policy == DELETE_TRASH || md->delete_policy == DELETE_ARCHIVE;
+	enum delete_policy policy = md->conf.delete_policy;
+	bool needs = policy == DELETE_TRASH || policy == DELETE_ARCHIVE;
 
-	if (!needs || !update->marked || update->error)
+	if (!needs || !update->plan.removed || update->error)
 		return;
 	update->target = maildir_target_open(md);
 	if (update->target < 0)
@@ -296,7 +296,7 @@ static void update_work(void *arg)
 	bool is_open = !update->error;
 	open_target(update);
 	if (is_open) {
-		if (update->marked && !update->error)
+		if (update->plan.removed && !update->error)
 			remove_marked(update);
 		sync_folders(update, &update->error);
 		settle_quota(update);
@@ -311,21 +311,25 @@ static void update_work(void *arg)
 		close(update->target);
 }
 
-static bool has_work(struct update *update)
+static bool has_work(const struct update *update)
 {
 	const struct maildrop *drop = update->drop;
-	size_t seen = 0;
+	bool is_any = update->plan.removed;
 
-	for (size_t i = 0; i < drop->total; i++) {
-		const struct message *msg = &drop->messages[i];
+	for (size_t i = 0; update->sees && !is_any && i < drop->total; i++)
+		is_any = is_to_be_seen(update, &drop->messages[i]);
+	return is_any;
+}
 
-		if (message_is_deleted(msg) && msg->uid && msg->uid <= update->md->count) {
-			update->is_marked[msg->uid - 1] = true;
-			update->marked++;
-		}
-		seen += update->sees && is_to_be_seen(update, msg);
-	}
-	return update->marked || seen;
+/* What is only hidden, now or until it is old enough. */
+static struct err hide(struct update *update)
+{
+	const struct maildir_plan *plan = &update->plan;
+	struct err err = maildir_mark(update->md, plan->hide, plan->hide_len, LEDGER_HIDDEN);
+	struct err other = maildir_mark(update->md, plan->postpone, plan->postpone_len,
+					LEDGER_HIDDEN | LEDGER_PENDING);
+
+	return err.kind ? err : other;
 }
 
 struct err maildir_update(struct upstream *up, const struct maildrop *drop)
@@ -336,17 +340,19 @@ struct err maildir_update(struct upstream *up, const struct maildrop *drop)
 		.drop = drop,
 		.dirs = {-1, -1},
 		.target = -1,
-		.sees = md->seen_policy == SEEN_ON_QUIT,
+		.sees = md->conf.seen_policy == SEEN_ON_QUIT,
 	};
+	struct err err = ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
 
+	md->is_quit = true;
 	if (!md->count)
 		return OK;
-	update.is_marked = calloc(md->count, sizeof *update.is_marked);
-	if (!update.is_marked)
-		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-	if (has_work(&update))
-		md->env->ops->offload(md->env, update_work, &update);
-	free(update.is_marked);
+	if (maildir_plan(&update.plan, md, drop)) {
+		err = hide(&update);
+		if (has_work(&update))
+			md->env->ops->offload(md->env, update_work, &update);
+	}
+	maildir_plan_fini(&update.plan);
 	if (update.seen_error)
 		LOG(md->log, LEVEL_WARN, "maildir-seen-failed",
 		    log_number("errno", (uint64_t)update.seen_error));
@@ -355,7 +361,7 @@ struct err maildir_update(struct upstream *up, const struct maildrop *drop)
 		    log_number("errno", (uint64_t)update.quota_error));
 	if (update.target_error)
 		return ERR(ERR_POLICY, update.target_error, "the folder to move to cannot be used");
-	return update.error ? maildir_err(update.error) : OK;
+	return update.error ? maildir_err(update.error) : err;
 }
 
 struct seeing {
@@ -391,7 +397,7 @@ void maildir_retrieved(struct upstream *up, const struct message *msg)
 	struct maildir *md = (struct maildir *)up;
 	struct seeing seeing = {.update = {.md = md, .dirs = {-1, -1}, .target = -1}};
 
-	if (md->seen_policy != SEEN_ON_RETR || !msg->uid || msg->uid > md->count)
+	if (md->conf.seen_policy != SEEN_ON_RETR || !msg->uid || msg->uid > md->count)
 		return;
 	seeing.index = msg->uid - 1;
 	md->env->ops->offload(md->env, retrieved_work, &seeing);

@@ -38,19 +38,25 @@ struct state_change {
 	uint64_t was;      /* the version that the value must have now; 0: it must not be there */
 };
 
+/* Keys to be visited: all that begin with `prefix`, ascending by octets. */
+struct state_range {
+	const char *prefix;
+	/* Runs on the pool: it may touch nothing but `arg` and may not wait; key and value are borrowed
+	 * for the call. False ends this range, without an error. */
+	bool (*visit)(void *arg, const char *key, const void *value, size_t len, uint64_t version);
+	void *arg;
+};
+
 struct state_store;
 struct state_ops {
 	const char *name; /* "lmdb" */
 	/* Reads one value into `out`, emptied first. *version is 0 if there is none. */
 	struct err (*get)(struct state_store *, const struct env *, const char *key,
 			  struct buf *out, uint64_t *version) MUST_USE;
-	/* Visits every key that begins with `prefix`, ascending by octets, as of one moment. `visit`
-	 * runs on the pool: it may touch nothing but `arg` and may not wait; key and value are
-	 * borrowed for the call. False from it ends the walk without an error. */
-	struct err (*walk)(struct state_store *, const struct env *, const char *prefix,
-			   bool (*visit)(void *arg, const char *key, const void *value, size_t len,
-					 uint64_t version),
-			   void *arg) MUST_USE;
+	/* Visits one range after another, all as of one moment. A trip to the pool costs more than
+	 * what is read there: what belongs together is read in one walk. */
+	struct err (*walk)(struct state_store *, const struct env *, const struct state_range *,
+			   size_t count) MUST_USE;
 	/* Makes all changes, or none. OK with *is_stale false: they would outlive a loss of power.
 	 * OK with *is_stale true: some `was` no longer held, and nothing was changed. Versions only
 	 * grow, also over an erasure. */

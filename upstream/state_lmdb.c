@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* state_lmdb.c - a state directory opened, read and closed.
+/* state_lmdb.c - a state directory opened and closed, and its transactions.
  *
  * LMDB reads through a map of the file and writes with write(2), so a stray pointer of ours cannot
  * damage it; but a page that is not there is a SIGBUS. Hence, before each transaction a look at the
@@ -70,8 +70,8 @@ struct err state_lmdb_err(int code)
 	}
 }
 
-static void log_failure(const struct state_lmdb *lmdb, const char *what, const char *key,
-			struct err err)
+void state_lmdb_log(const struct state_lmdb *lmdb, const char *what, const char *key,
+		    struct err err)
 {
 	LOG(&lmdb->log, LEVEL_ALARM, "state-failed", log_text("doing", what), log_text("key", key),
 	    log_text("file", lmdb->file), log_number("code", (uint64_t)err.code),
@@ -83,7 +83,7 @@ void state_lmdb_tell(struct state_lmdb *lmdb, const char *key, struct err err)
 	if (err.kind ? err.code == lmdb->told : !lmdb->told)
 		return;
 	if (err.kind)
-		log_failure(lmdb, "write", key, err);
+		state_lmdb_log(lmdb, "write", key, err);
 	else
 		LOG(&lmdb->log, LEVEL_NOTE, "state-well", log_text("file", lmdb->file));
 	lmdb->told = err.kind ? err.code : 0;
@@ -164,133 +164,6 @@ bool state_lmdb_grow(struct state_lmdb *lmdb)
 	return is_done;
 }
 
-/* --- reading ------------------------------------------------------------------------------ */
-
-struct reading {
-	struct state_lmdb *lmdb;
-	const char *key; /* or the prefix */
-	struct buf *out;
-	uint64_t version;
-	bool (*visit)(void *arg, const char *key, const void *value, size_t len, uint64_t version);
-	void *arg;
-	struct err err;
-};
-
-static struct err get_value(struct reading *reading, MDB_txn *txn)
-{
-	MDB_val key = {strlen(reading->key), (void *)(uintptr_t)reading->key}, value;
-	int code = mdb_get(txn, reading->lmdb->dbi, &key, &value);
-
-	if (code == MDB_NOTFOUND)
-		return OK;
-	if (code)
-		return state_lmdb_err(code);
-	if (!state_value_read(key.mv_data, key.mv_size, value.mv_data, value.mv_size,
-			      &reading->version))
-		return state_lmdb_err(EBADMSG);
-	const char *octets = (const char *)value.mv_data + STATE_HEAD;
-	if (value.mv_size > STATE_HEAD &&
-	    !buf_put(reading->out, octets, value.mv_size - STATE_HEAD)) {
-		reading->version = 0;
-		return state_lmdb_err(ENOMEM);
-	}
-	return OK;
-}
-
-static void work_get(void *arg)
-{
-	struct reading *reading = arg;
-	MDB_txn *txn;
-
-	reading->err = state_lmdb_begin(reading->lmdb, MDB_RDONLY, &txn);
-	if (reading->err.kind)
-		return;
-	reading->err = get_value(reading, txn);
-	state_lmdb_end(reading->lmdb, txn);
-}
-
-static struct err lmdb_get(struct state_store *store, const struct env *env, const char *key,
-			   struct buf *out, uint64_t *version)
-{
-	struct reading reading = {.lmdb = lmdb_of(store), .key = key, .out = out};
-
-	buf_drop(out, buf_len(out));
-	env->ops->offload(env, work_get, &reading);
-	*version = reading.version;
-	if (reading.err.kind)
-		log_failure(reading.lmdb, "read", reading.key, reading.err);
-	return reading.err;
-}
-
-/* One entry of a walk. *goes_on is false behind the last one. */
-static struct err visit_entry(struct reading *reading, const MDB_val *key, const MDB_val *value,
-			      bool *goes_on)
-{
-	size_t prefix = strlen(reading->key);
-	char name[STATE_KEY + 1];
-	uint64_t version;
-
-	*goes_on = key->mv_size >= prefix && !memcmp(key->mv_data, reading->key, prefix);
-	if (!*goes_on)
-		return OK;
-	if (key->mv_size > STATE_KEY ||
-	    !state_value_read(key->mv_data, key->mv_size, value->mv_data, value->mv_size, &version))
-		return state_lmdb_err(EBADMSG);
-	if (*(const unsigned char *)key->mv_data < ' ')
-		return OK; /* our own */
-	memcpy(name, key->mv_data, key->mv_size);
-	name[key->mv_size] = '\0';
-	*goes_on = reading->visit(reading->arg, name, (const char *)value->mv_data + STATE_HEAD,
-				  value->mv_size - STATE_HEAD, version);
-	return OK;
-}
-
-static struct err walk_values(struct reading *reading, MDB_txn *txn)
-{
-	MDB_val key = {strlen(reading->key), (void *)(uintptr_t)reading->key}, value;
-	MDB_cursor *cursor;
-	bool goes_on = true;
-
-	int code = mdb_cursor_open(txn, reading->lmdb->dbi, &cursor);
-	if (code)
-		return state_lmdb_err(code);
-	struct err err = OK;
-	code = mdb_cursor_get(cursor, &key, &value, key.mv_size ? MDB_SET_RANGE : MDB_FIRST);
-	while (!code && !err.kind && goes_on) {
-		err = visit_entry(reading, &key, &value, &goes_on);
-		if (!err.kind && goes_on)
-			code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-	}
-	mdb_cursor_close(cursor);
-	return err.kind || !code || code == MDB_NOTFOUND ? err : state_lmdb_err(code);
-}
-
-static void work_walk(void *arg)
-{
-	struct reading *reading = arg;
-	MDB_txn *txn;
-
-	reading->err = state_lmdb_begin(reading->lmdb, MDB_RDONLY, &txn);
-	if (reading->err.kind)
-		return;
-	reading->err = walk_values(reading, txn);
-	state_lmdb_end(reading->lmdb, txn);
-}
-
-static struct err lmdb_walk(struct state_store *store, const struct env *env, const char *prefix,
-			    bool (*visit)(void *arg, const char *key, const void *value, size_t len,
-					  uint64_t version),
-			    void *arg)
-{
-	struct reading reading = {
-		.lmdb = lmdb_of(store), .key = prefix, .visit = visit, .arg = arg};
-
-	env->ops->offload(env, work_walk, &reading);
-	if (reading.err.kind)
-		log_failure(reading.lmdb, "read", reading.key, reading.err);
-	return reading.err;
-}
-
 /* --- opening ------------------------------------------------------------------------------ */
 
 static void lmdb_close(struct state_store *store)
@@ -306,7 +179,7 @@ static void lmdb_close(struct state_store *store)
 }
 
 static const struct state_ops lmdb_ops = {
-	"lmdb", lmdb_get, lmdb_walk, state_lmdb_put, lmdb_close,
+	"lmdb", state_lmdb_get, state_lmdb_walk, state_lmdb_put, lmdb_close,
 };
 
 static struct err refuse(struct notice *why, const char *file, const char *what, int code)

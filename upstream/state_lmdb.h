@@ -2,7 +2,7 @@
 /* state_lmdb.h - one state directory, as the files state_lmdb*.c share it. The world sees only
  * state.h.
  *
- * state_lmdb.c opens and reads; state_lmdb_write.c gathers the writes of several callers into one
+ * state_lmdb.c opens; state_lmdb_read.c reads; state_lmdb_write.c gathers the writes of several callers into one
  * transaction; state_lmdb_value.c is how a value lies in the file; state_lmdb_head.c
  * and state_lmdb_check.c look over a whole file before LMDB may touch it.
  *
@@ -90,8 +90,16 @@ void state_lmdb_end(struct state_lmdb *, MDB_txn *);
 /* Twice the room for the map; false at the ceiling. No transaction of the caller's is open. */
 bool state_lmdb_grow(struct state_lmdb *);
 
+/* A failure for the operator: `what` we were doing to the value under `key`. */
+void state_lmdb_log(const struct state_lmdb *, const char *what, const char *key, struct err);
 /* What became of a write: says once that they fail, and once that it is over. Not on the pool. */
 void state_lmdb_tell(struct state_lmdb *, const char *key, struct err);
+
+/* state_lmdb_read.c */
+struct err state_lmdb_get(struct state_store *, const struct env *, const char *key,
+			  struct buf *out, uint64_t *version) MUST_USE;
+struct err state_lmdb_walk(struct state_store *, const struct env *, const struct state_range *,
+			   size_t count) MUST_USE;
 
 /* state_lmdb_write.c */
 struct err state_lmdb_put(struct state_store *, const struct env *, const struct state_change *,

@@ -58,6 +58,9 @@ struct upstream_conf {
 	enum upstream_tls tls;
 	struct tls_policy tls_policy;
 	const char *source; /* local address to connect from, or NULL */
+	const char
+		*auth; /* the mechanisms to choose from, in order, comma separated, as in the map's
+			     auth=; NULL: the best there is (J-08) */
 	const char *folder; /* UTF-8, as in the map; "INBOX" */
 	/* maildir */
 	const char *path; /* absolute */
@@ -68,6 +71,8 @@ struct upstream_conf {
 	enum delete_policy delete_policy;
 	const char *archive; /* DELETE_ARCHIVE: the folder, UTF-8 as in the map */
 	bool may_create;     /* a missing target folder is created (D-13) */
+	bool may_unflag;     /* without UIDPLUS, others' \Deleted is taken off for an EXPUNGE and set
+				again (D-06); else nothing is expunged while there is any */
 	enum seen_policy seen_policy;
 	enum poison_policy poison_policy;
 	enum uidvalidity_policy uidvalidity_policy;
@@ -85,14 +90,35 @@ struct upstream_conf {
 	const struct imap_quirks *quirks; /* quirks=; NULL: chosen by what the server says */
 };
 
+enum login_kind {
+	LOGIN_PASSWORD,
+	LOGIN_TOKEN,       /* an OAuth 2.0 access token: XOAUTH2 or OAUTHBEARER */
+	LOGIN_CERTIFICATE, /* EXTERNAL, by the client certificate of tls_policy */
+	LOGIN_RELAY,       /* the client's own SCRAM exchange, step by step (J-07) */
+};
+
 /* Whom to log in as. Strings are owned; login_fini() wipes them (B-22). */
 struct login {
 	char *user;     /* NULL for a local store */
-	char *password; /* NULL for a local store */
+	char *password; /* NULL for a local store; TOKEN: the token; CERTIFICATE, RELAY: "" */
 	bool is_stored; /* the secret is the map's own: its refusal is no fault of the client's
 			   (B-07) */
+	enum login_kind kind;
+	char *master; /* the name that the password is of, acting for `user` (J-11); NULL: `user` */
+	/* RELAY: the mechanism ("SCRAM-SHA-256"), the client's first message, and how to hand it the
+	 * server's (see struct credential, session/account.h); both borrowed, for open() alone: such
+	 * a login cannot be done again, so a lost connection is not made again. */
+	const char *mechanism, *initial;
+	struct err (*ask)(void *arg, const void *challenge, size_t len, struct buf *answer);
+	void *arg;
+	/* TOKEN: gets another token into `password`, once after a refusal and when a connection is
+	 * made again (J-10); NULL: there is none to be had. May wait. */
+	struct err (*renew)(struct login *, const struct env *, bool was_refused);
+	void *renewer; /* borrowed: lives as long as the account */
 };
 void login_fini(struct login *); /* a zeroed struct is fine */
+/* A copy that owns its strings; a relay is not copied: its copy has no way to ask. */
+struct login login_dup(const struct login *);
 
 /* A part of a message: `octets` octets from `from` on, or as many as there are. {0, 0} is the whole
  * message. */
@@ -133,6 +159,10 @@ struct upstream_ops {
 	 * that somebody else waits for the mailbox. */
 	void (*close)(struct upstream *, const struct maildrop *,
 		      bool (*is_wanted)(const void *arg), const void *arg);
+	/* Somebody else needs the mailbox (G-08): what is under way ends soon, with an error, and no
+	 * connection is made again. Another fiber calls it, between open() and close(); it does not
+	 * wait. May be NULL. */
+	void (*cut)(struct upstream *);
 	/* For `popgate probe`: appends lines "key: value" about the server, the folder, and what
 	 * would be done under the policies of `as`, which need not be those it was opened with. May
 	 * wait; changes nothing. What does not fit, or cannot be learned, is left out. May be NULL. */

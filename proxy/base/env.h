@@ -22,6 +22,7 @@ struct tls_policy {
 	const char *ca_file; /* PEM; NULL: OpenSSL's default store */
 	const char
 		*pin; /* "sha256:" and base64 of the SHA-256 of the public key (SPKI); NULL: none */
+	const char *cert_file, *key_file; /* PEM: what we prove ourselves with; NULL: nothing */
 };
 
 struct env;

@@ -26,6 +26,12 @@
 
 struct stream;
 
+enum stream_binding {
+	BINDING_TLS_EXPORTER,         /* RFC 9266, TLS 1.3 */
+	BINDING_TLS_UNIQUE,           /* RFC 5929 section 3, TLS 1.2 and below */
+	BINDING_TLS_SERVER_END_POINT, /* RFC 5929 section 4: hash of the server's certificate */
+};
+
 struct stream_ops {
 	/* Waits for at least one octet, puts at most `max` into `into`, *got says how many; 0 is
 	 * the end of the peer's side. */
@@ -52,6 +58,9 @@ struct stream {
 	/* For `popgate probe`: appends lines "key: value" about the connection, those of the layer
 	 * below first; what does not fit is left out. NULL: nothing to tell. */
 	void (*describe)(const struct stream *, struct buf *);
+	/* Appends the channel binding data of the TLS below, which ties an authentication to the very
+	 * connection (RFC 5056): what no one in between can have too. NULL: there is none. */
+	bool (*binding)(const struct stream *, enum stream_binding, struct buf *);
 };
 
 /* What a driver does first in its own constructor. `in_max` bounds the longest line, `out_max` what
@@ -104,6 +113,13 @@ static inline void stream_describe(const struct stream *stream, struct buf *out)
 {
 	if (stream && stream->describe)
 		stream->describe(stream, out);
+}
+
+/* False if there is no such binding; nothing is appended then. */
+static inline bool stream_bind(const struct stream *stream, enum stream_binding kind,
+			       struct buf *out)
+{
+	return stream && stream->binding && stream->binding(stream, kind, out);
 }
 
 static inline void stream_abort(struct stream *stream)

@@ -80,6 +80,7 @@ static int listen_on(const struct sockaddr_storage *address, int *fd)
 	*fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (*fd < 0)
 		return errno;
+	tcp_set_options(*fd);
 	if (!setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) &&
 	    (!is_six || !setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes)) &&
 	    !bind(*fd, (const struct sockaddr *)address, len) && !listen(*fd, BACKLOG))

@@ -9,7 +9,12 @@
 #include "proxy/base/stream.h"
 #include "proxy/io/fiber.h"
 
-/* Accepts a connection of the socket `listener`, which does not block; door.c watches it. On failure
+/* Sets what every connection has: TCP_NODELAY, keep-alive, and how long octets may stay without
+ * acknowledgement. What a listening socket accepts inherits it (tcp(7)). */
+void tcp_set_options(int fd);
+
+/* Accepts a connection of the socket `listener`, which does not block and has its options; door.c made
+ * it and watches it. On failure
  * *out is NULL and the code an errno, EAGAIN if nobody is there. `in_max`, `out_max`: octets, see
  * stream_init(). Failures of the stream are ERR_CLIENT. Not from a fiber: does not wait. */
 struct err tcp_accept(struct fibers *, int listener, size_t in_max, size_t out_max,

@@ -35,6 +35,7 @@ struct err tcp_new(struct fibers *fibers, enum err_kind kind, size_t in_max, siz
 	*out = NULL;
 	stream_init(&tcp->stream, &tcp_ops, kind, in_max, out_max);
 	tcp->stream.describe = tcp_describe;
+	tcp->unacked_ms = UNACKED_MS;
 	tcp->fibers = fibers;
 	int failed = uv_tcp_init(fibers->loop, &tcp->handle);
 	if (failed) {
@@ -54,16 +55,11 @@ int tcp_fd(const struct tcp *tcp)
 	return uv_fileno((const uv_handle_t *)&tcp->handle, &fd) ? -1 : fd;
 }
 
-static void peer_learn(struct tcp *tcp)
+static void peer_set(struct tcp *tcp, const struct sockaddr_storage *peer)
 {
-	struct sockaddr_storage peer;
-	int len = sizeof peer;
-
-	if (uv_tcp_getpeername(&tcp->handle, (struct sockaddr *)&peer, &len))
-		return;
-	memcpy(&tcp->peer, &peer, sizeof tcp->peer);
+	memcpy(&tcp->peer, peer, sizeof tcp->peer);
 	/* An IPv4 client of an IPv6 socket is an IPv4 client. */
-	if (peer.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&tcp->peer.in6.sin6_addr)) {
+	if (peer->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&tcp->peer.in6.sin6_addr)) {
 		struct sockaddr_in in = {.sin_family = AF_INET,
 					 .sin_port = tcp->peer.in6.sin6_port};
 		memcpy(&in.sin_addr, tcp->peer.in6.sin6_addr.s6_addr + 12, 4);
@@ -72,33 +68,47 @@ static void peer_learn(struct tcp *tcp)
 	}
 }
 
-void tcp_connected(struct tcp *tcp)
+static void set_option(int fd, int level, int name, int value)
 {
-	int fd = tcp_fd(tcp);
+	/* A connection that died meanwhile refuses; its first read will say so. */
+	(void)setsockopt(fd, level, name, &value, sizeof value);
+}
 
-	peer_learn(tcp);
-	/* A connection that died meanwhile refuses these; its first read will say so. */
-	uv_tcp_nodelay(&tcp->handle, 1);
-	uv_tcp_keepalive(&tcp->handle, 1, ALIVE_IDLE_S);
+/* By hand: libuv has values of its own for two of these, and each call of the kernel is felt where
+ * sessions are short. */
+void tcp_set_options(int fd)
+{
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 #ifdef TCP_KEEPINTVL
-	int interval = ALIVE_PROBE_S, probes = ALIVE_PROBES;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, ALIVE_IDLE_S);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, ALIVE_PROBE_S);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, ALIVE_PROBES);
 #endif
 #ifdef TCP_USER_TIMEOUT
-	tcp->unacked_ms = UNACKED_MS;
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &tcp->unacked_ms, sizeof tcp->unacked_ms);
+	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS);
 #endif
+}
+
+void tcp_connected(struct tcp *tcp)
+{
+	struct sockaddr_storage peer;
+	int len = sizeof peer;
+
+	if (!uv_tcp_getpeername(&tcp->handle, (struct sockaddr *)&peer, &len))
+		peer_set(tcp, &peer);
+	tcp_set_options(tcp_fd(tcp));
 }
 
 struct err tcp_accept(struct fibers *fibers, int listener, size_t in_max, size_t out_max,
 		      struct stream **out)
 {
+	struct sockaddr_storage peer = {0};
+	socklen_t len = sizeof peer;
 	struct tcp *tcp;
 
 	*out = NULL;
-	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = accept4(listener, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0)
 		return (struct err){ERR_CLIENT, errno, "cannot accept"};
 	struct err err = tcp_new(fibers, ERR_CLIENT, in_max, out_max, &tcp);
@@ -112,7 +122,7 @@ struct err tcp_accept(struct fibers *fibers, int listener, size_t in_max, size_t
 		stream_close(&tcp->stream);
 		return (struct err){ERR_CLIENT, -failed, "cannot accept"};
 	}
-	tcp_connected(tcp);
+	peer_set(tcp, &peer);
 	*out = &tcp->stream;
 	return OK;
 }

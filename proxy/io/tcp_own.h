@@ -42,7 +42,7 @@ struct tcp {
 	bool is_ended;        /* the peer's side */
 	bool is_writing;
 	bool is_orphan;      /* closed where no fiber could wait: freed by libuv's last callback */
-	unsigned unacked_ms; /* TCP_USER_TIMEOUT */
+	unsigned unacked_ms; /* TCP_USER_TIMEOUT, where there is one */
 	bool is_closed;      /* uv_close was called */
 };
 
@@ -56,7 +56,7 @@ int tcp_fd(const struct tcp *);
 struct err tcp_new(struct fibers *, enum err_kind kind, size_t in_max, size_t out_max,
 		   struct tcp **out) MUST_USE;
 
-/* The connection is there: sets its options and learns the peer's address. */
+/* The connection that was dialled is there: sets its options and learns the peer's address. */
 void tcp_connected(struct tcp *);
 
 enum { TCP_ADDRESSES_MAX = 8 }; /* tried of one host */

@@ -16,7 +16,6 @@
  */
 #include "proxy/io/tls.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -24,13 +23,10 @@
 #include <string.h>
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <uv.h>
 
 #include "proxy/base/mem.h"
-#include "proxy/base/text.h"
 #include "proxy/io/tls_own.h"
 
 enum {
@@ -170,6 +166,11 @@ static struct err serve(struct tls *tls, int result, int *reason)
 	/* The peer is told why, if it still listens. */
 	struct err told = flush(tls);
 	(void)told;
+	/* In TLS 1.3 a server looks at our certificate when we are done with the handshake. */
+	if (tls_is_refusal(code) && !SSL_is_server(tls->ssl)) {
+		tls->broken = ERR(ERR_POLICY, 0, "the upstream host refuses our certificate");
+		return tls->broken;
+	}
 	return fail(tls, code ? code : EPROTO, "TLS failed");
 }
 
@@ -289,6 +290,11 @@ static void tls_describe(const struct stream *stream, struct buf *out)
 	tls_describe_session(tls->ssl, out);
 }
 
+static bool tls_binding(const struct stream *stream, enum stream_binding kind, struct buf *out)
+{
+	return tls_bind_session(((const struct tls *)stream)->ssl, kind, out);
+}
+
 static bool attach(struct tls *tls, SSL_CTX *context)
 {
 	tls->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
@@ -326,6 +332,7 @@ static struct err tls_new(struct stream *plain, SSL_CTX *context, struct tls **o
 	struct tls *tls = mem_alloc(sizeof *tls);
 	stream_init(&tls->stream, &tls_ops, plain->kind, plain->in.max, plain->out.max);
 	tls->stream.describe = tls_describe;
+	tls->stream.binding = tls_binding;
 	tls->lower = plain;
 	buf_init(&tls->cipher_in, RECORD);
 	buf_init(&tls->cipher_out, CIPHER_OUT);
@@ -364,7 +371,10 @@ struct err tls_accept(struct tls_server_conf *conf, struct stream *plain, struct
 	*out = NULL;
 	TRY(tls_new(plain, tls_server_context(conf), &tls));
 	SSL_set_accept_state(tls->ssl);
+	/* A reload during the handshake must not take away what it asks for. */
+	tls_server_conf_hold(conf);
 	struct err err = handshake(tls, &reason);
+	tls_server_conf_release(conf);
 	if (err.kind) {
 		tls_close(&tls->stream);
 		return err;
@@ -373,95 +383,21 @@ struct err tls_accept(struct tls_server_conf *conf, struct stream *plain, struct
 	return OK;
 }
 
-static const char *verdict_words(long verdict)
+bool tls_peer_names(const struct stream *stream, bool (*visit)(void *arg, const char *name),
+		    void *arg)
 {
-	switch (verdict) {
-	case X509_V_ERR_CERT_HAS_EXPIRED:
-		return "the upstream's certificate has expired";
-	case X509_V_ERR_CERT_NOT_YET_VALID:
-		return "the upstream's certificate is not valid yet";
-	case X509_V_ERR_HOSTNAME_MISMATCH:
-	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		return "the upstream's certificate is for another host";
-	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-		return "the upstream's certificate is self-signed";
-	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-		return "the upstream's certificate is by an unknown authority";
-	case X509_V_ERR_CERT_REVOKED:
-		return "the upstream's certificate is revoked";
-	default:
-		return "the upstream's certificate is not good";
-	}
+	if (!stream || stream->ops != &tls_ops)
+		return false;
+	return tls_names_visit(((const struct tls *)stream)->ssl, visit, arg);
 }
 
-/* Why a client's handshake failed. A bad certificate, or a server that speaks no TLS or none of our
- * versions, is the operator's (B-13); all else may pass (H-01). */
+/* Why a client's handshake failed: see tls_peer_fault(). */
 static struct err explain(const struct tls *tls, struct err err, int reason)
 {
-	long verdict = SSL_get_verify_result(tls->ssl);
-
-	if (!reason)
-		return err; /* the stream below failed */
-	if (verdict != X509_V_OK)
-		return (struct err){ERR_POLICY, (int)verdict, verdict_words(verdict)};
-	switch (reason) {
-	case SSL_R_WRONG_VERSION_NUMBER:
-		return (struct err){ERR_POLICY, reason, "the upstream host does not speak TLS"};
-	case SSL_R_UNSUPPORTED_PROTOCOL:
-	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
-	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
-		return (struct err){ERR_POLICY, reason, "the upstream host's TLS is not ours"};
-	default:
-		return (struct err){err.kind, reason, "no TLS with the upstream host"};
-	}
+	return reason ? tls_peer_fault(tls->ssl, err, reason) : err; /* the stream below failed */
 }
 
-/* Whom we expect. RFC 9525 section 2: the names in subjectAltName alone, the wildcard a whole
- * label. RFC 6066 section 3: no SNI for an address. */
-static bool expect_host(SSL *ssl, const char *host)
-{
-	unsigned char address[sizeof(struct in6_addr)];
-
-	if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1)
-		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
-	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
-				       X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-	return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
-}
-
-/* The SHA-256 of the peer's SubjectPublicKeyInfo. */
-static bool key_digest(const SSL *ssl, unsigned char digest[32])
-{
-	X509 *cert = SSL_get0_peer_certificate(ssl);
-	unsigned char *der = NULL;
-	int len = cert ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der) : 0;
-	bool is_done = len > 0 && EVP_Digest(der, (size_t)len, digest, NULL, EVP_sha256(), NULL);
-
-	OPENSSL_free(der);
-	return is_done;
-}
-
-static struct err check_pin(const SSL *ssl, const char *pin)
-{
-	static const char prefix[] = "sha256:";
-	unsigned char wanted[64], digest[32];
-	size_t len = 0;
-
-	if (!pin)
-		return OK;
-	const char *encoded = pin + sizeof prefix - 1;
-	if (strncmp(pin, prefix, sizeof prefix - 1) || strlen(encoded) != 44 ||
-	    !text_unbase64(wanted, &len, encoded, 44) || len != sizeof digest)
-		return ERR(ERR_POLICY, EINVAL, "the upstream's pin is malformed");
-	if (!key_digest(ssl, digest) || memcmp(wanted, digest, sizeof digest) != 0)
-		return ERR(ERR_POLICY, EACCES, "the upstream's key is not the pinned one");
-	return OK;
-}
-
-struct err tls_connect(struct tls_client_conf *conf, struct stream *plain,
+struct err tls_connect(const struct env *env, struct tls_client_conf *conf, struct stream *plain,
 		       const struct tls_policy *policy, struct stream **out)
 {
 	SSL_CTX *context;
@@ -469,14 +405,17 @@ struct err tls_connect(struct tls_client_conf *conf, struct stream *plain,
 	int reason;
 
 	*out = NULL;
-	struct err err = tls_client_context(conf, policy->ca_file, &context);
+	struct err err = tls_client_context(env, conf, policy, &context);
 	if (err.kind) {
 		stream_close(plain);
 		return err;
 	}
-	TRY(tls_new(plain, context, &tls));
+	err = tls_new(plain, context, &tls);
+	SSL_CTX_free(context);
+	if (err.kind)
+		return err;
 	SSL_set_connect_state(tls->ssl);
-	if (!expect_host(tls->ssl, policy->host)) {
+	if (!tls_peer_expect(tls->ssl, policy->host)) {
 		err = ERR(ERR_POLICY, EINVAL, "the upstream host's name is not good for TLS");
 		goto fail;
 	}
@@ -485,7 +424,7 @@ struct err tls_connect(struct tls_client_conf *conf, struct stream *plain,
 		err = explain(tls, err, reason);
 		goto fail;
 	}
-	err = check_pin(tls->ssl, policy->pin);
+	err = tls_peer_check_pin(tls->ssl, policy->pin);
 	if (err.kind)
 		goto fail;
 	*out = &tls->stream;

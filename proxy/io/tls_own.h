@@ -1,22 +1,46 @@
 /* SPDX-License-Identifier: MIT */
-/* tls_own.h - what tlsconf.c tells tls.c alone. */
+/* tls_own.h - what tls.c, tls_*.c and tlsconf*.c share, and nobody else needs. */
 #ifndef POPGATE_TLS_OWN_H
 #define POPGATE_TLS_OWN_H
 
 #include <openssl/ssl.h>
 
 #include "proxy/base/buf.h"
+#include "proxy/base/env.h"
 #include "proxy/base/err.h"
 #include "proxy/io/tlsconf.h"
 
-/* The context for the next client; borrowed: the SSL that is made of it keeps what it needs.
- * Renews the ticket keys when their time has come (B-12). */
-SSL_CTX *tls_server_context(struct tls_server_conf *);
+/* The context for the next client; borrowed: the conf is held until the handshake is over. */
+SSL_CTX *tls_server_context(const struct tls_server_conf *);
 
-/* The context for one CA file (NULL: OpenSSL's default store); borrowed as above. ERR_POLICY: the
- * file cannot be read or holds no certificate. */
-struct err tls_client_context(struct tls_client_conf *, const char *ca_file,
+/* After a call of OpenSSL that failed: its words about `file`. */
+void tls_say_why(struct notice *, const char *file);
+
+/* What both sides' contexts have in common. */
+void tls_context_harden(SSL_CTX *);
+
+/* The context for the CA, certificate and key of a policy; a reference, which the caller gives back.
+ * Waits while the files are read, which is at their first use alone. ERR_POLICY: a file cannot be read
+ * or does not hold what it should. */
+struct err tls_client_context(const struct env *, struct tls_client_conf *, const struct tls_policy *,
 			      SSL_CTX **out) MUST_USE;
+
+/* tls_peer.c. Has the handshake insist on the host's name; false: it is none. */
+bool tls_peer_expect(SSL *, const char *host);
+/* After the handshake. ERR_POLICY: the key is not the pinned one. `pin` may be NULL. */
+struct err tls_peer_check_pin(const SSL *, const char *pin) MUST_USE;
+/* What a client's handshake failed of, by OpenSSL's `reason`. A bad certificate, the server's or ours,
+ * or a server that speaks no TLS or none of our versions, is the operator's (B-13); all else may pass
+ * (H-01) and stays `err`. */
+struct err tls_peer_fault(const SSL *, struct err, int reason);
+/* Whether a reason of OpenSSL's says that the server does not like our certificate. */
+bool tls_is_refusal(int reason);
+
+/* tls_binding.c. See stream_bind(). */
+bool tls_bind_session(SSL *, enum stream_binding, struct buf *out);
+
+/* tls_names.c. See tls_peer_names(). */
+bool tls_names_visit(const SSL *, bool (*visit)(void *arg, const char *name), void *arg);
 
 /* tls_describe.c. Lines "key: value": version, cipher, the peer's certificate. */
 void tls_describe_session(const SSL *, struct buf *out);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* tlsconf.c - contexts of OpenSSL: what each side insists on. */
+/* tlsconf.c - contexts of OpenSSL: what both sides insist on, and what the server's side does. */
 #include "proxy/io/tlsconf.h"
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,33 +13,19 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <uv.h>
 
 #include "proxy/base/mem.h"
 #include "proxy/io/tls_own.h"
+#include "proxy/io/tls_pair.h"
+#include "proxy/io/tls_ticket.h"
 
-enum {
-	TICKET_KEYS_MAX = 128,             /* octets; OpenSSL 3 wants 80 */
-	TICKET_KEYS_MS = 12 * 3600 * 1000, /* one set of ticket keys lives */
-	SELF_SIGNED_S = 365 * 24 * 3600,
-};
+enum { SELF_SIGNED_S = 365 * 24 * 3600 };
 
 struct tls_server_conf {
 	SSL_CTX *context;
+	struct tls_pairs *pairs; /* NULL: self-signed */
 	unsigned holders;
-	uint64_t keyed_ms; /* when the ticket keys were made */
 };
-
-/* Both sides: no renegotiation, no compression; give buffers back while nothing moves. */
-static void context_harden(SSL_CTX *context)
-{
-	SSL_CTX_set_options(context,
-			    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_SSLv3);
-	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-					  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	/* The cache would keep every session of every client; tickets keep them at the client. */
-	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-}
 
 /* OpenSSL would ask on the terminal. */
 static int no_passphrase(char *out, int size, int is_writing, void *arg)
@@ -50,6 +35,18 @@ static int no_passphrase(char *out, int size, int is_writing, void *arg)
 	(void)is_writing;
 	(void)arg;
 	return -1;
+}
+
+/* Both sides: no renegotiation, no compression; give buffers back while nothing moves. */
+void tls_context_harden(SSL_CTX *context)
+{
+	SSL_CTX_set_options(context,
+			    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_SSLv3);
+	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+					  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* The cache would keep every session of every client; tickets keep them at the client. */
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_default_passwd_cb(context, no_passphrase);
 }
 
 /* RFC 7301 section 3.2: a client that came to speak something else is told so (ALPACA). */
@@ -68,17 +65,6 @@ static int choose_pop3(SSL *ssl, const unsigned char **chosen, unsigned char *ch
 	return SSL_TLSEXT_ERR_OK;
 }
 
-static void context_renew_tickets(SSL_CTX *context)
-{
-	unsigned char keys[TICKET_KEYS_MAX];
-	long len = SSL_CTX_get_tlsext_ticket_keys(context, NULL, 0);
-
-	if (len <= 0 || len > TICKET_KEYS_MAX || RAND_bytes(keys, (int)len) != 1)
-		return;
-	SSL_CTX_set_tlsext_ticket_keys(context, keys, len);
-	mem_wipe(keys, sizeof keys);
-}
-
 static SSL_CTX *server_context_new(int min_version)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -89,7 +75,7 @@ static SSL_CTX *server_context_new(int min_version)
 
 	if (!context)
 		return NULL;
-	context_harden(context);
+	tls_context_harden(context);
 	/* A client's password must not stay behind in a buffer that is given back (B-22). */
 	SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_CLEANSE_PLAINTEXT);
 	SSL_CTX_set_min_proto_version(context, least);
@@ -99,25 +85,12 @@ static SSL_CTX *server_context_new(int min_version)
 		SSL_CTX_set_cipher_list(context, "DEFAULT:@SECLEVEL=0");
 	}
 	SSL_CTX_set_dh_auto(context, 1);
-	SSL_CTX_set_num_tickets(context, 1);
-	SSL_CTX_set_session_id_context(context, (const unsigned char *)"popgate", 7);
 	SSL_CTX_set_alpn_select_cb(context, choose_pop3, NULL);
-	SSL_CTX_set_default_passwd_cb(context, no_passphrase);
 	return context;
 }
 
-static struct tls_server_conf *conf_around(SSL_CTX *context)
-{
-	struct tls_server_conf *conf = mem_alloc(sizeof *conf);
-
-	conf->context = context;
-	conf->holders = 1;
-	conf->keyed_ms = uv_hrtime() / 1000000;
-	return conf;
-}
-
 /* OpenSSL's oldest words: the newer ones only say where they passed by. */
-static void say_why(struct notice *why, const char *file)
+void tls_say_why(struct notice *why, const char *file)
 {
 	unsigned long code = ERR_peek_error();
 	const char *words = code ? ERR_reason_error_string(code) : NULL;
@@ -128,41 +101,115 @@ static void say_why(struct notice *why, const char *file)
 	ERR_clear_error();
 }
 
-static bool load_pair(SSL_CTX *context, const char *cert_file, const char *key_file,
-		      struct notice *why)
+/* --- clients' certificates ------------------------------------------------------------------ */
+
+/* Adds what the store holds to `whole`. *has_list: a revocation list among it. */
+static bool digest_store(X509_STORE *store, EVP_MD_CTX *whole, bool *has_list)
 {
-	ERR_clear_error();
-	if (SSL_CTX_use_certificate_chain_file(context, cert_file) != 1) {
-		say_why(why, cert_file);
-		return false;
+	const STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+	bool is_done = true;
+
+	*has_list = false;
+	for (int i = 0; i < sk_X509_OBJECT_num(all) && is_done; i++) {
+		const X509_OBJECT *object = sk_X509_OBJECT_value(all, i);
+		unsigned char digest[EVP_MAX_MD_SIZE];
+		unsigned len = 0;
+		X509 *cert = X509_OBJECT_get0_X509(object);
+		X509_CRL *list = X509_OBJECT_get0_X509_CRL(object);
+		*has_list = *has_list || list;
+		is_done = (cert && X509_digest(cert, EVP_sha256(), digest, &len) == 1) ||
+			  (list && X509_CRL_digest(list, EVP_sha256(), digest, &len) == 1);
+		is_done = is_done && EVP_DigestUpdate(whole, digest, len) == 1;
 	}
-	ERR_clear_error();
-	if (SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(context) != 1) {
-		say_why(why, key_file);
-		return false;
-	}
-	return true;
+	return is_done;
 }
 
-struct err tls_server_conf_new(const char *cert_file, const char *key_file, int min_version,
-			       struct notice *why, struct tls_server_conf **out)
+/* Asks clients for a certificate, and lets those in who have none. */
+static bool ask_for_certificates(SSL_CTX *context, const char *file, EVP_MD_CTX *whole)
 {
-	SSL_CTX *context = server_context_new(min_version);
+	X509_STORE *store = SSL_CTX_get_cert_store(context);
+	STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(file);
+	bool has_list;
+
+	if (!names || SSL_CTX_load_verify_file(context, file) != 1) {
+		sk_X509_NAME_pop_free(names, X509_NAME_free);
+		return false;
+	}
+	SSL_CTX_set_client_CA_list(context, names);
+	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+	if (!digest_store(store, whole, &has_list))
+		return false;
+	return !has_list || X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) == 1;
+}
+
+/* A ticket holds the certificate that its client once showed. It counts for this listener alone, and
+ * only while the same CAs are believed and the same certificates revoked. */
+static bool set_scope(SSL_CTX *context, EVP_MD_CTX *whole)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned len;
+
+	return EVP_DigestFinal_ex(whole, digest, &len) == 1 &&
+	       SSL_CTX_set_session_id_context(context, digest, SSL_MAX_SSL_SESSION_ID_LENGTH) == 1;
+}
+
+static struct err use_clients(SSL_CTX *context, const struct tls_server_setup *setup,
+			      struct notice *why)
+{
+	EVP_MD_CTX *whole = EVP_MD_CTX_new();
+	struct err err = OK;
+
+	ERR_clear_error();
+	if (!whole || EVP_DigestInit_ex(whole, EVP_sha256(), NULL) != 1 ||
+	    EVP_DigestUpdate(whole, setup->name, strlen(setup->name) + 1) != 1) {
+		tls_say_why(why, "OpenSSL");
+		err = ERR(ERR_POLICY, ENOMEM, "no TLS");
+	} else if ((setup->client_ca && !ask_for_certificates(context, setup->client_ca, whole)) ||
+		   !set_scope(context, whole)) {
+		tls_say_why(why, setup->client_ca ? setup->client_ca : "OpenSSL");
+		err = ERR(ERR_POLICY, EACCES, "client_ca cannot be used");
+	}
+	EVP_MD_CTX_free(whole);
+	return err;
+}
+
+/* --- the whole ------------------------------------------------------------------------------ */
+
+static struct tls_server_conf *conf_around(SSL_CTX *context, struct tls_pairs *pairs)
+{
+	struct tls_server_conf *conf = mem_alloc(sizeof *conf);
+
+	*conf = (struct tls_server_conf){context, pairs, 1};
+	return conf;
+}
+
+struct err tls_server_conf_new(const struct tls_server_setup *setup, struct notice *why,
+			       struct tls_server_conf **out)
+{
+	SSL_CTX *context = server_context_new(setup->min_version);
+	struct tls_pairs *pairs = NULL;
 
 	*out = NULL;
 	why->text[0] = '\0';
 	if (!context) {
-		say_why(why, "OpenSSL");
+		tls_say_why(why, "OpenSSL");
 		return ERR(ERR_POLICY, ENOMEM, "no TLS");
 	}
-	if (!load_pair(context, cert_file, key_file, why)) {
+	struct err err =
+		tls_pairs_new(context, setup->certs, setup->keys, setup->count, why, &pairs);
+	if (!err.kind)
+		err = use_clients(context, setup, why);
+	if (err.kind) {
+		tls_pairs_free(pairs);
 		SSL_CTX_free(context);
-		return ERR(ERR_POLICY, EINVAL, "certificate and key cannot be used");
+		return err;
 	}
-	*out = conf_around(context);
+	tls_tickets_serve(setup->tickets, context);
+	*out = conf_around(context, pairs);
 	return OK;
 }
+
+/* --- a certificate made on the spot --------------------------------------------------------- */
 
 static bool add_names(X509 *cert)
 {
@@ -217,7 +264,8 @@ struct err tls_server_conf_new_selfsigned(struct tls_server_conf **out)
 		ERR_clear_error();
 		return ERR(ERR_POLICY, EINVAL, "cannot make a certificate");
 	}
-	*out = conf_around(context);
+	tls_tickets_serve(NULL, context);
+	*out = conf_around(context, NULL);
 	return OK;
 }
 
@@ -232,92 +280,11 @@ void tls_server_conf_release(struct tls_server_conf *conf)
 	if (!conf || --conf->holders)
 		return;
 	SSL_CTX_free(conf->context);
+	tls_pairs_free(conf->pairs);
 	free(conf);
 }
 
-SSL_CTX *tls_server_context(struct tls_server_conf *conf)
+SSL_CTX *tls_server_context(const struct tls_server_conf *conf)
 {
-	uint64_t now = uv_hrtime() / 1000000;
-
-	if (now - conf->keyed_ms >= TICKET_KEYS_MS) {
-		context_renew_tickets(conf->context);
-		conf->keyed_ms = now;
-	}
 	return conf->context;
-}
-
-struct authority {
-	struct authority *next;
-	char *ca_file; /* owned; NULL: OpenSSL's default store */
-	SSL_CTX *context;
-};
-
-struct tls_client_conf {
-	struct authority *authorities;
-};
-
-struct tls_client_conf *tls_client_conf_new(void)
-{
-	return mem_alloc(sizeof(struct tls_client_conf));
-}
-
-void tls_client_conf_free(struct tls_client_conf *conf)
-{
-	if (!conf)
-		return;
-	while (conf->authorities) {
-		struct authority *authority = conf->authorities;
-		conf->authorities = authority->next;
-		SSL_CTX_free(authority->context);
-		free(authority->ca_file);
-		free(authority);
-	}
-	free(conf);
-}
-
-static SSL_CTX *client_context_new(const char *ca_file)
-{
-	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-
-	if (!context)
-		return NULL;
-	context_harden(context);
-	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-	int done = ca_file ? SSL_CTX_load_verify_file(context, ca_file)
-			   : SSL_CTX_set_default_verify_paths(context);
-	if (done == 1)
-		return context;
-	SSL_CTX_free(context);
-	return NULL;
-}
-
-static bool is_same_file(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
-}
-
-struct err tls_client_context(struct tls_client_conf *conf, const char *ca_file, SSL_CTX **out)
-{
-	struct authority *authority = conf->authorities;
-
-	while (authority && !is_same_file(authority->ca_file, ca_file))
-		authority = authority->next;
-	if (!authority) {
-		SSL_CTX *context = client_context_new(ca_file);
-		*out = NULL;
-		if (!context) {
-			int code = (int)ERR_GET_REASON(ERR_peek_error());
-			ERR_clear_error();
-			return (struct err){ERR_POLICY, code,
-					    "the upstream's CA file cannot be used"};
-		}
-		authority = mem_alloc(sizeof *authority);
-		authority->ca_file = text_dup(ca_file);
-		authority->context = context;
-		authority->next = conf->authorities;
-		conf->authorities = authority;
-	}
-	*out = authority->context;
-	return OK;
 }

@@ -26,7 +26,7 @@ static struct err world_dial(const struct env *env, const char *host, unsigned p
 static struct err world_secure(const struct env *env, struct stream *plain,
 			       const struct tls_policy *policy, struct stream **out)
 {
-	return tls_connect(world_of(env)->client, plain, policy, out);
+	return tls_connect(env, world_of(env)->client, plain, policy, out);
 }
 
 static struct err world_serve_tls(const struct env *env, struct stream *plain, void *identity,

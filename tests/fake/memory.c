@@ -9,6 +9,7 @@
 
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
+#include "tests/fake/world.h"
 
 const char memory_prefix[] = "memory.1";
 
@@ -202,6 +203,34 @@ static const struct fake_user *find_user(const struct fake_accounts *fake, const
 	return NULL;
 }
 
+/* The client's side of the exchange is in memory.h. */
+static struct err lead(const struct fake_user *user, const struct credential *claim)
+{
+	struct buf answer;
+
+	buf_init(&answer, 4096);
+	struct err err = claim->ask(claim->arg, "who are you", strlen("who are you"), &answer);
+	if (!err.kind &&
+	    !(user && text_same_secret(buf_len(&answer) ? buf_data(&answer) : "", buf_len(&answer),
+				       user->password, strlen(user->password))))
+		err = ERR(ERR_LOGIN, 0, "login refused");
+	if (!err.kind)
+		err = claim->ask(claim->arg, "you are in", strlen("you are in"), &answer);
+	buf_wipe(&answer);
+	return err;
+}
+
+static void note(struct fake_accounts *fake, const struct env *env, const struct credential *claim)
+{
+	fake->asked++;
+	snprintf(fake->mechanism, sizeof fake->mechanism, "%s",
+		 claim->mechanism ? claim->mechanism : "");
+	if (claim->kind == CREDENTIAL_APOP || claim->kind == CREDENTIAL_CRAM_MD5)
+		snprintf(fake->timestamp, sizeof fake->timestamp, "%s", claim->timestamp);
+	if (fake->proof_ms)
+		((struct fake_world *)(uintptr_t)env)->now_ms += fake->proof_ms;
+}
+
 static struct err fake_prove(struct accounts *accounts, const struct env *env,
 			     const struct log *log, const struct credential *credential,
 			     struct notice *why, struct account **out)
@@ -209,11 +238,12 @@ static struct err fake_prove(struct accounts *accounts, const struct env *env,
 	struct fake_accounts *fake = (struct fake_accounts *)accounts;
 	const struct fake_user *user = find_user(fake, credential->name);
 
-	(void)env;
 	(void)log;
 	*out = NULL;
-	fake->asked++;
-	if (!user || (user->is_local && strcmp(user->password, credential->password)))
+	note(fake, env, credential);
+	if (credential->kind == CREDENTIAL_EXCHANGE)
+		TRY(lead(user, credential));
+	else if (!user || (user->is_local && strcmp(user->password, credential->password)))
 		return ERR(ERR_LOGIN, 0, "login refused");
 	if (user->fail)
 		return (struct err){user->fail, 0, "accounts are not to be had"};
@@ -246,7 +276,35 @@ static void fake_free(struct account *account)
 	free(account);
 }
 
-static const struct accounts_ops fake_ops = {fake_prove, fake_free};
+static unsigned fake_ways(const struct accounts *accounts, const struct stream *client)
+{
+	const struct fake_accounts *fake = (const struct fake_accounts *)accounts;
+
+	(void)client;
+	return fake->ways ? fake->ways : WAY_PLAIN | WAY_LOGIN;
+}
+
+static uint64_t fake_settle(struct accounts *accounts, const struct env *env,
+			    const struct credential *claim, const struct account *account,
+			    struct err err)
+{
+	struct fake_accounts *fake = (struct fake_accounts *)accounts;
+
+	(void)env;
+	(void)account;
+	assert(claim->mechanism && claim->name);
+	assert(!err.kind || err.kind == ERR_LOGIN);
+	fake->settled++;
+	fake->refused += err.kind == ERR_LOGIN;
+	return err.kind ? fake->delay_ms : 0;
+}
+
+static const struct accounts_ops fake_ops = {
+	.ways = fake_ways,
+	.prove = fake_prove,
+	.free = fake_free,
+	.settle = fake_settle,
+};
 
 void fake_accounts_init(struct fake_accounts *fake, const struct fake_user *users, size_t count,
 			const struct upstream_ops *store)

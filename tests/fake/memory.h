@@ -74,9 +74,19 @@ struct fake_accounts {
 	struct accounts accounts;      /* first: hand out &fake.accounts */
 	const struct fake_user *users; /* borrowed */
 	size_t count;
-	struct upstream_conf conf;    /* what every account gets; all of it may be changed */
+	struct upstream_conf conf; /* what every account gets; all of it may be changed */
+	unsigned ways;             /* of enum login_way; 0: WAY_PLAIN | WAY_LOGIN */
+	uint64_t delay_ms;         /* what settle() answers to a refusal */
+	uint64_t proof_ms; /* how long prove() takes, on the clock of its env: a fake_world */
+	/* what happened */
 	unsigned asked, given, freed; /* prove(); accounts handed out and given back */
+	unsigned settled, refused;    /* settle(), by what it was told */
+	char mechanism[32];           /* of the last claim */
+	char timestamp[80];           /* of the last APOP or CRAM-MD5 */
 };
+
+/* A fake user proves himself by his password, whatever kind of claim it is: in place of a digest or of a
+ * token. An exchange is led so: "who are you" is answered by the password, "you are in" by nothing. */
 
 void fake_accounts_init(struct fake_accounts *, const struct fake_user *users, size_t count,
 			const struct upstream_ops *store);

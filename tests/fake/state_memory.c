@@ -84,25 +84,32 @@ static struct err memory_get(struct state_store *store, const struct env *env, c
 	return OK;
 }
 
-static struct err memory_walk(struct state_store *store, const struct env *env, const char *prefix,
-			      bool (*visit)(void *arg, const char *key, const void *value,
-					    size_t len, uint64_t version),
-			      void *arg)
+static struct err walk_range(struct state_memory *state, const struct state_range *range)
 {
-	struct state_memory *state = memory_of(store);
-	size_t len = strlen(prefix);
+	size_t len = strlen(range->prefix);
 	bool goes_on = true;
 
-	state->walks++;
-	TRY(begin(state, env, state->read_code));
-	for (size_t at = place_of(state, prefix); goes_on && at < state->count; at++) {
+	for (size_t at = place_of(state, range->prefix); goes_on && at < state->count; at++) {
 		const struct state_memory_entry *entry = &state->entries[at];
-		if (strncmp(entry->key, prefix, len) != 0)
+		if (strncmp(entry->key, range->prefix, len) != 0)
 			break;
 		if (is_broken(state, entry->key))
 			return failure(state, EBADMSG);
-		goes_on = visit(arg, entry->key, entry->value, entry->len, entry->version);
+		goes_on = range->visit(range->arg, entry->key, entry->value, entry->len,
+				       entry->version);
 	}
+	return OK;
+}
+
+static struct err memory_walk(struct state_store *store, const struct env *env,
+			      const struct state_range *ranges, size_t count)
+{
+	struct state_memory *state = memory_of(store);
+
+	state->walks++;
+	TRY(begin(state, env, state->read_code));
+	for (size_t i = 0; i < count; i++)
+		TRY(walk_range(state, &ranges[i]));
 	return OK;
 }
 

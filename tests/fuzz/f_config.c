@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			const struct listener_conf *listener = &config->listeners[i];
 			assert(listener->address_count && listener->line > 0);
 			assert(listener->tls_min >= 10 && listener->tls_min <= 13);
-			assert(listener->tls == LISTENER_NONE || listener->cert || config->cert);
+			assert(listener->tls == LISTENER_NONE || listener->cert.count ||
+			       config->cert.count);
 			assert((listener->cleartext == CLEARTEXT_NETWORKS) ==
 			       (listener->networks.count > 0));
 		}

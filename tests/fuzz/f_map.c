@@ -26,10 +26,9 @@ static void check_target(const struct map *map, const struct map_target *target)
 		assert(conf->host && *conf->host && conf->port && conf->folder && *conf->folder);
 		assert(target->login && *target->login && !strpbrk(target->login, "\r\n"));
 		assert(!strpbrk(conf->folder, "\r\n"));
-		assert(!target->local == !(target->password || target->password_file ||
-					   target->password_cred || target->password_cmd));
+		assert(target->is_passed_through == !target->locals.count);
 	} else if (conf->ops) {
-		assert(*conf->path == '/' && target->local);
+		assert(*conf->path == '/' && target->locals.count);
 		assert(!strstr(conf->path, "/../"));
 	}
 }

@@ -7,12 +7,15 @@ import struct
 
 
 class Pop:
-    def __init__(self, port, context=None, timeout=30):
+    source = "127.0.0.1"  # the address to come from
+
+    def __init__(self, port, context=None, timeout=30, source=source):
+        self.source = source
         self.open(port, context, timeout)
         self.greeting = self.line()
 
     def open(self, port, context=None, timeout=30):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout, (self.source, 0))
         self.file = self.sock.makefile("rb", buffering=1 << 16)
         if context:
             self.wrap(context)
@@ -81,6 +84,11 @@ class Pop:
     def stls(self, context):
         self.ok("STLS")
         self.wrap(context)
+
+    def binding(self):
+        """Name and octets of what binds a login to this TLS of version 1.2 (RFC 5929)."""
+        assert self.sock.version() == "TLSv1.2", "Python has no exporter"
+        return "tls-unique", self.sock.get_channel_binding("tls-unique")
 
     def stat(self):
         match = re.match(r"\+OK (\d+) (\d+)", self.ok("STAT"))

@@ -87,12 +87,12 @@ class Authority:
         self._new_ca(self.path("stranger.pem"), self.path("stranger.key"))
         return self.path("stranger.pem")
 
-    def issue(self, name):
+    def issue(self, name, alternatives="DNS:localhost,IP:127.0.0.1"):
         """Makes NAME.pem and NAME.key; the pair's paths."""
         cert, key = self.path(name + ".pem"), self.path(name + ".key")
         request, names = self.path(name + ".csr"), self.path(name + ".ext")
         with open(names, "w", encoding="ascii") as out:
-            out.write("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+            out.write(f"subjectAltName={alternatives}\n")
         run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
             "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         run("openssl", "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key,
@@ -191,6 +191,15 @@ class Dovecot(Server):
         os.makedirs(self.mail)
         os.chown(self.mail, OWNER.pw_uid, OWNER.pw_gid)
 
+    def authentication(self):
+        """Who may log in, and how."""
+        return f"""
+auth_mechanisms = plain login
+passdb {{
+  driver = static
+  args = password={self.password}
+}}"""
+
     def start(self):
         for name in ("run", "state"):
             os.makedirs(self.path(name), exist_ok=True)
@@ -211,17 +220,13 @@ mail_location = maildir:~/Maildir
 mail_max_userip_connections = 0
 mail_fsync = never
 disable_plaintext_auth = no
-auth_mechanisms = plain login
 auth_failure_delay = 0
 pop3_lock_session = yes
 pop3_no_flag_updates = no
 ssl = yes
 ssl_cert = <{self.cert}
 ssl_key = <{self.key}
-passdb {{
-  driver = static
-  args = password={self.password}
-}}
+{self.authentication()}
 userdb {{
   driver = static
   args = uid={OWNER.pw_uid} gid={OWNER.pw_gid} home={self.mail}/%u
@@ -334,12 +339,15 @@ service pop3 {{
 
 
 class Popgate(Server):
-    """The daemon. `stores` maps a name's domain to the map's attributes for it."""
+    """The daemon. `stores` maps a name's domain to the map's attributes for it; `settings` are lines
+    of [popgate], or with their own headings further sections; `tls_more` lines of each listener with
+    TLS."""
 
-    def __init__(self, directory, program, authority, stores, settings="", pair=None):
+    def __init__(self, directory, program, authority, stores, settings="", pair=None, tls_more=""):
         super().__init__(directory)
         self.program = program
         self.environment = None  # ours
+        self.secrets = [{PASSWORD}]  # sets of what must never be told
         self.cert, self.key = pair or authority.issue("popgate-" + os.path.basename(directory))
         self.clear, self.strict, self.tls, self.bare = (free_port() for _ in range(4))
         os.makedirs(self.path("state"), mode=0o700)
@@ -351,18 +359,20 @@ log   = stderr
 user  = {OWNER.pw_name}
 cert  = {self.cert}
 key   = {self.key}
-failure_delay = 0
+{"" if "failure_delay" in settings else "failure_delay = 0"}
 {settings}
 
 [listener clear]
 address   = 127.0.0.1:{self.clear}
 tls       = starttls
 cleartext = allow
+{tls_more}
 
 [listener strict]
 address   = 127.0.0.1:{self.strict}
 tls       = starttls
 cleartext = require-tls
+{tls_more}
 
 [listener bare]
 address   = 127.0.0.1:{self.bare}
@@ -372,6 +382,7 @@ cleartext = allow
 [listener secure]
 address = 127.0.0.1:{self.tls}
 tls     = implicit
+{tls_more}
 """)
         self.set_map("".join(f"@{domain} {text}\n" for domain, text in stores.items()))
 

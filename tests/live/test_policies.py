@@ -1,28 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""The policies of the map against real servers: what becomes of deleted and of retrieved messages, what
-is shown and in which order."""
+"""The policies of the map against real servers and a Maildir: what becomes of deleted and of retrieved
+messages, what is shown and in which order."""
 import imaplib
+import os
 
 import pytest
 
 import mails
 import others
 import rig
+from conftest import server_of
 from pop import Pop
 
 pytestmark = pytest.mark.popgate_only
 
 class Mailbox:
-    """A popgate whose map has these attributes, before one server."""
+    """A popgate whose map has these attributes, before one server, or before the Maildir that the server
+    looks at from its other side."""
 
-    def __init__(self, gate, server, user):
-        self.gate, self.server, self.user = gate, server, user
+    def __init__(self, gate, server, user, is_local):
+        self.gate, self.server, self.user, self.is_local = gate, server, user, is_local
 
     def use(self, attributes):
         """Restarts it with other attributes and the same state."""
         self.gate.stop()
-        self.gate.set_map(f"@policy.live upstream=imap://127.0.0.1:{self.server.imap} "
-                          f"login=%n {attributes}\n")
+        upstream = f"imap://127.0.0.1:{self.server.imap} login=%n"
+        if self.is_local:
+            upstream = f"maildir:{self.server.mail}/%n/Maildir local={rig.local_secret()}"
+        self.gate.set_map(f"@policy.live upstream={upstream} {attributes}\n")
         self.gate.start()
 
     def login(self):
@@ -60,10 +65,17 @@ class Mailbox:
         return "INBOX." + name if self.server.kind == "courier" else name
 
 
+@pytest.fixture(params=["dovecot", "cyrus", "courier", "maildir"])
+def imap_server(request):
+    """Each IMAP server there is, and Dovecot once more, for its Maildir."""
+    return server_of(request, "dovecot" if request.param == "maildir" else request.param)
+
+
 @pytest.fixture
-def box(new_gate, imap_server, user):
+def box(request, new_gate, imap_server, user):
     imap_server.fill(user, mails.plain(6))
-    return Mailbox(new_gate(stores={}), imap_server, user)
+    is_local = request.node.callspec.params["imap_server"] == "maildir"
+    return Mailbox(new_gate(stores={}), imap_server, user, is_local)
 
 
 def special(box, name, attribute):
@@ -85,7 +97,7 @@ def test_expunge(box):
 def test_trash(box):
     """Found by its attribute, not by its name."""
     folder = special(box, "Trash", "\\Trash")
-    box.use("delete=trash")
+    box.use("delete=trash create=yes" if box.is_local else "delete=trash")
     assert box.delete(2, 5).startswith("+OK")
     assert box.folder("INBOX") == ["m1", "m3", "m4", "m6"] == box.shown()
     assert box.folder(folder) == ["m2", "m5"]
@@ -93,7 +105,7 @@ def test_trash(box):
 
 def test_trash_that_is_missing(box):
     """Nothing is removed that could not be moved, and the client is told."""
-    if box.server.kind != "courier":
+    if box.server.kind != "courier" and not box.is_local:
         pytest.skip(f"{box.server.kind} has one")
     box.use("delete=trash")
     assert box.delete(2).startswith("-ERR")
@@ -240,6 +252,8 @@ TWISTED = mails.head("twisted") + b"\nlf\ncrlf\r\n\n.\n..\nno newline at the end
 
 def test_sizes_exact(box, user):
     """LIST says what RETR sends, before anything was retrieved (F-07)."""
+    if box.is_local:
+        pytest.skip("the sizes of a Maildir are always exact")
     other = user + "x"
     box.server.fill(other, [TWISTED, *mails.plain(3)])
     box.user = other
@@ -253,6 +267,8 @@ def test_sizes_exact(box, user):
 
 
 def test_sizes_are_remembered(box, user):
+    if box.is_local:
+        pytest.skip("the sizes of a Maildir are always exact")
     other = user + "x"
     box.server.fill(other, [TWISTED, *mails.plain(1)])
     box.user = other
@@ -264,6 +280,34 @@ def test_sizes_are_remembered(box, user):
         client.ok("QUIT")
     with box.login() as client:
         assert int(client.listing("LIST")[1]) == octets
+        client.ok("QUIT")
+
+
+def test_a_maildir_is_counted_once(box, user):
+    """Without a size in its name a message is read for its size at the first login alone; one that a
+    name lies about until it was retrieved once (K-05)."""
+    if not box.is_local:
+        pytest.skip("of a Maildir")
+    other = user + "x"
+    box.server.fill(other, [])
+    box.user = other
+    folder = os.path.join(box.server.maildir(other), "new")
+    octets = mails.plain(1)[0].replace(b"\r\n", b"\n")
+    for name in ("1700000001.a", "1700000002.b,W=7"):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(octets)
+    os.system(f"chown -R --reference={folder} {folder}")
+    exact = len(octets) + octets.count(b"\n")
+    box.use("delete=never seen=never")
+    with box.login() as client:
+        assert client.listing("LIST") == {1: str(exact), 2: "7"}
+        assert len(client.multi("RETR 2")) == exact
+        client.ok("QUIT")
+    # As long as before, but of one line: whoever counted again would say less.
+    with open(os.path.join(folder, "1700000001.a"), "wb") as file:
+        file.write(b"x" * len(octets))
+    with box.login() as client:
+        assert client.listing("LIST") == {1: str(exact), 2: str(exact)}
         client.ok("QUIT")
 
 

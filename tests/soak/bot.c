@@ -21,6 +21,22 @@ static void say(struct bot *bot, const char *format, ...)
 }
 
 /* From here on what was marked may be removed, whatever becomes of us. */
+/* delete_after=: what came whole, here or in an earlier session, may go at this QUIT (D-16). */
+static void confirm_aged(struct bot *bot)
+{
+	const struct env *env = bot->world->stand.env;
+	uint64_t now = env->ops->wall(env), after = bot->world->stand.conf.delete_after_s;
+
+	for (size_t i = 0; i < bot->count && after != DELETE_AFTER_NEVER; i++) {
+		const struct bot_message *msg = &bot->messages[i];
+		struct promise_mail *mail = promise_of(&bot->world->promise, bot->name, msg->id);
+		mail->is_confirmed |= mail->came_at && now - mail->came_at >= after;
+		if (msg->has_come && !mail->came_at)
+			mail->came_at = now;
+		mail->is_confirmed |= msg->has_come && !after;
+	}
+}
+
 static void say_quit(struct bot *bot)
 {
 	struct world *world = bot->world;
@@ -31,6 +47,7 @@ static void say_quit(struct bot *bot)
 		if (bot->messages[i].is_marked)
 			promise_of(&world->promise, bot->name, bot->messages[i].id)->is_confirmed =
 				true;
+	confirm_aged(bot);
 	if (!world->is_calm && world_odds(world, 8))
 		bot->client.cut = 0;
 }
@@ -145,6 +162,7 @@ static void next(void *arg, struct buf *out, const char *heard, size_t len)
 		fprintf(stderr, "# %s: %.*s", bot->name ? "mary" : "joe",
 			len < 300 ? (int)len : 300, heard);
 	bot_check(bot, heard, len);
+	world_flush(bot->world);
 	if (bot->is_refused || *bot->world->failure)
 		return;
 	choose(bot);
@@ -183,6 +201,15 @@ static bool is_ok(const struct bot *bot)
 	return len > 4 && !memcmp(heard, "+OK", 3) && heard[len - 1] == '\n';
 }
 
+/* Whether it can be recognised at all, and was written down. */
+static bool may_learn(const struct bot *bot, const struct bot_message *msg)
+{
+	const struct world *world = bot->world;
+
+	return world->has_state && !imap_server_mail(&world->server, msg->id)->oddity &&
+	       !world_has_twin(world, msg->id);
+}
+
 static void note_promise(struct bot *bot, const struct bot_message *msg)
 {
 	struct promise_mail *mail = promise_of(&bot->world->promise, bot->name, msg->id);
@@ -191,8 +218,11 @@ static void note_promise(struct bot *bot, const struct bot_message *msg)
 		return;
 	mail->is_promised = true;
 	bot->world->figures.promises++;
-	mail->is_weak = bot->world->inbox->uidvalidity != bot->uidvalidity;
-	mail->is_renumbered = mail->is_weak && !mail->is_learned;
+	/* The header has gone by. */
+	mail->is_heard = msg->has_come && may_learn(bot, msg) && !bot->world->has_forgotten;
+	mail->is_weak = bot->world->inbox->uidvalidity != bot->uidvalidity && !mail->is_learned &&
+			!mail->is_heard;
+	mail->is_renumbered = mail->is_weak;
 	mail->is_hidden_only = msg->is_stub;
 }
 
@@ -200,11 +230,24 @@ static void note_promise(struct bot *bot, const struct bot_message *msg)
 static void note_learned(struct bot *bot, const struct bot_message *msg)
 {
 	struct world *world = bot->world;
-	const struct server_mail *mail = imap_server_mail(&world->server, msg->id);
 
-	if (world->is_calm && world->has_state && !mail->oddity &&
-	    !world_has_twin(world, msg->id) && imap_server_copies(world->inbox, msg->id))
+	if (!world->is_calm || !may_learn(bot, msg) || !imap_server_copies(world->inbox, msg->id))
+		return;
+	/* Of what is deleted only the promise goes on. */
+	if (msg->is_marked)
+		promise_of(&world->promise, bot->name, msg->id)->is_heard = true;
+	else
 		promise_of(&world->promise, bot->name, msg->id)->is_learned = true;
+}
+
+/* What was listed and nobody heard of may have moved the edge of newest=. */
+static void forget_shown(struct bot *bot)
+{
+	struct world *world = bot->world;
+
+	for (uint64_t id = 1; id <= world->server.mail_count; id++)
+		promise_of(&world->promise, bot->name, id)->was_shown = false;
+	world->newest_id[bot->name] = world->server.mail_count;
 }
 
 void bot_end(struct bot *bot)
@@ -213,6 +256,8 @@ void bot_end(struct bot *bot)
 	const char *heard = buf_data(&bot->client.heard);
 	size_t len = buf_len(&bot->client.heard);
 
+	if (!bot->is_in)
+		forget_shown(bot);
 	if (world->is_loud)
 		fprintf(stderr, "# %s at last: %.*s\n", bot->name ? "mary" : "joe",
 			len < 300 ? (int)len : 300, heard ? heard : "");

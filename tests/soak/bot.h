@@ -27,6 +27,7 @@ struct bot_message {
 	uint64_t octets; /* as first told; UINT64_MAX: not yet */
 	char *uidl;      /* owned; NULL: not yet told */
 	bool is_marked, is_stub;
+	bool has_come; /* whole, by RETR */
 };
 
 struct bot {

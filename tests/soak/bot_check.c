@@ -19,6 +19,27 @@ static void broken(struct bot *bot, const char *rule, const char *reply, size_t 
 		   reply ? reply : "");
 }
 
+/* newest=: what stands below the edge is not shown, and the edge never slides back. So what must be shown
+ * is among the newest, and was shown before or is new; after UIDs have changed that is not followed. */
+static void expect_newest(struct bot *bot)
+{
+	struct world *world = bot->world;
+	const struct server_folder *inbox = world->inbox;
+	size_t newer = 0;
+
+	for (size_t i = inbox->count; world->stand.conf.newest && i; i--) {
+		uint64_t id = inbox->messages[i - 1].mail->id;
+		bool is_new = id > world->newest_id[bot->name] ||
+			      promise_of(&world->promise, bot->name, id)->was_shown;
+		bool is_within = newer < world->stand.conf.newest;
+		/* What need not be shown may be shown, and counts. */
+		newer += bot->show[id] <= SHOW_MUST;
+		if (bot->show[id] == SHOW_MUST &&
+		    (!is_new || !is_within || world->figures.renumberings))
+			bot->show[id] = SHOW_ANY;
+	}
+}
+
 void bot_expect(struct bot *bot)
 {
 	struct world *world = bot->world;
@@ -41,6 +62,23 @@ void bot_expect(struct bot *bot)
 			show = SHOW_ANY;
 		bot->show[msg->mail->id] = (unsigned char)show;
 	}
+	expect_newest(bot);
+}
+
+/* For the listing after this. */
+static void note_shown(struct bot *bot)
+{
+	struct world *world = bot->world;
+	const struct maildrop *drop = &bot->session->drop;
+	uint64_t uidvalidity = world->inbox->uidvalidity;
+
+	for (uint64_t id = 1; id <= world->server.mail_count; id++)
+		promise_of(&world->promise, bot->name, id)->was_shown = false;
+	for (size_t i = 0; i < drop->total; i++)
+		promise_of(&world->promise, bot->name,
+			   world_mail(world, uidvalidity, drop->messages[i].uid))
+			->was_shown = true;
+	world->newest_id[bot->name] = world->server.mail_count;
 }
 
 /* What was listed, against what must be. */
@@ -54,6 +92,10 @@ static void check_listing(struct bot *bot)
 		[SHOW_GONE] = "it is not there",
 	};
 
+	if (world->stand.conf.newest && drop->total > world->stand.conf.newest)
+		world_fail(world, "%zu are listed, of %u newest", drop->total,
+			   world->stand.conf.newest);
+	note_shown(bot);
 	bot->uidvalidity = world->inbox->uidvalidity;
 	bot->count = drop->total;
 	bot->messages = mem_alloc((drop->total + 1) * sizeof *bot->messages);
@@ -75,6 +117,16 @@ static void check_listing(struct bot *bot)
 			world_fail(world, "mail %u is there and not listed", (unsigned)id);
 }
 
+/* Whether all UIDs have changed and the server says of each message that it is not available now: nobody
+ * can tell that from a server in trouble, and so no message gets a new name (E-08). */
+static bool is_all_poison(const struct world *world)
+{
+	for (size_t i = 0; i < world->inbox->count; i++)
+		if (world->inbox->messages[i].mail->oddity != ODD_UNAVAILABLE)
+			return false;
+	return world->inbox->count && world->figures.renumberings;
+}
+
 static void check_pass(struct bot *bot, const char *reply, size_t len, bool is_ok)
 {
 	if (is_ok) {
@@ -88,7 +140,7 @@ static void check_pass(struct bot *bot, const char *reply, size_t len, bool is_o
 	}
 	bot->is_refused = true;
 	bot->world->figures.refusals++;
-	if (bot->world->is_calm)
+	if (bot->world->is_calm && !is_all_poison(bot->world))
 		broken(bot, "nothing was wrong, and the login was refused", reply, len);
 	if (len > 11 && !memcmp(reply, "-ERR [AUTH]", 11))
 		broken(bot, "trouble is told as a wrong password", reply, len);
@@ -142,7 +194,9 @@ static void check_line(struct bot *bot, size_t n, const char *value)
 			promise_uidl(&bot->world->promise, bot->name, msg->id, uidl, is_old);
 		const char *was = promise_of(&bot->world->promise, bot->name, msg->id)->uidl;
 		/* Of two mails of equal octets one may be taken for the other (E-05). */
-		if (rule && !world_has_twin(bot->world, msg->id))
+		/* Of what has gone meanwhile nobody can fetch anything under whatever name. */
+		bool is_there = imap_server_copies(bot->world->inbox, msg->id) > 0;
+		if (rule && is_there && !world_has_twin(bot->world, msg->id))
 			world_fail(bot->world, "mail %u: %s: %s, before %s", (unsigned)msg->id,
 				   rule, uidl, was ? was : "none");
 	}
@@ -169,8 +223,8 @@ static void check_lines(struct bot *bot, const char *reply, size_t len)
 }
 
 /* A message or the top of one. */
-static void check_text(struct bot *bot, const struct bot_message *msg, const char *reply,
-		       size_t len, uint64_t lines)
+static void check_text(struct bot *bot, struct bot_message *msg, const char *reply, size_t len,
+		       uint64_t lines)
 {
 	const struct server_mail *mail = imap_server_mail(&bot->world->server, msg->id);
 	const char *text = mail->oddity == ODD_STUB ? imap_server_stub : mail->octets;
@@ -192,6 +246,7 @@ static void check_text(struct bot *bot, const struct bot_message *msg, const cha
 	if (!is_whole && !is_begun && !msg->is_stub)
 		broken(bot, "not the message", reply, len);
 	bot->has_answer = is_whole;
+	msg->has_come |= is_whole && lines == UINT64_MAX;
 	bot->world->figures.mails += is_whole;
 	buf_fini(&normal);
 }

@@ -19,16 +19,14 @@ static struct err brittle_get(struct state_store *store, const struct env *env, 
 	return brittle->below->ops->get(brittle->below, env, key, out, version);
 }
 
-static struct err brittle_walk(struct state_store *store, const struct env *env, const char *prefix,
-			       bool (*visit)(void *arg, const char *key, const void *value,
-					     size_t len, uint64_t version),
-			       void *arg)
+static struct err brittle_walk(struct state_store *store, const struct env *env,
+			       const struct state_range *ranges, size_t count)
 {
 	const struct brittle *brittle = (const struct brittle *)store;
 
 	if (brittle->read_code)
 		return failed(brittle->read_code);
-	return brittle->below->ops->walk(brittle->below, env, prefix, visit, arg);
+	return brittle->below->ops->walk(brittle->below, env, ranges, count);
 }
 
 static struct err brittle_put(struct state_store *store, const struct env *env,

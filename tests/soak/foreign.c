@@ -55,6 +55,18 @@ static void make_mail(struct world *world, struct buf *mail)
 		abort();
 }
 
+static void disturb(struct world *world, uint64_t id)
+{
+	for (unsigned i = 0; i < world->depth; i++) {
+		unsigned char *show = world->bots[i]->show;
+		show[id] = SHOW_ANY;
+		/* Another one is among the newest now. */
+		for (uint64_t n = 1; world->stand.conf.newest && n < WORLD_MAILS; n++)
+			if (show[n] == SHOW_MUST)
+				show[n] = SHOW_ANY;
+	}
+}
+
 uint64_t world_deliver(struct world *world)
 {
 	struct imap_server *server = &world->server;
@@ -71,19 +83,41 @@ uint64_t world_deliver(struct world *world)
 		id = imap_server_deliver(server, "INBOX", old->octets, old->len);
 		world->twins[world->twin_count++] = twin;
 		world->twins[world->twin_count++] = id;
+		if (world->figures.renumberings)
+			disturb(world, twin);
 	} else {
 		make_mail(world, &mail);
 		id = imap_server_deliver(server, "INBOX", buf_data(&mail), buf_len(&mail));
 		buf_fini(&mail);
 	}
 	note_uids(world);
+	if (world->stand.conf.newest)
+		disturb(world, id);
+	world_say(world, "mail %u comes", (unsigned)id);
 	return id;
 }
 
-static void disturb(struct world *world, uint64_t id)
+/* Whoever is about to log in is promised what is promised now; twins see bot_expect(). */
+static void renumbered(struct world *world)
 {
-	for (unsigned i = 0; i < world->depth; i++)
-		world->bots[i]->show[id] = SHOW_ANY;
+	promise_renumbered(&world->promise);
+	world->figures.renumberings++;
+	for (unsigned i = 0; i < world->depth; i++) {
+		struct bot *bot = world->bots[i];
+		for (uint64_t id = 1; id <= world->server.mail_count; id++)
+			if (world_has_twin(world, id) ||
+			    (bot->show[id] == SHOW_PROMISED &&
+			     promise_of(&world->promise, bot->name, id)->is_renumbered))
+				bot->show[id] = SHOW_ANY;
+	}
+}
+
+void world_examined(struct world *world)
+{
+	bool forgets = world->server.family->traits & SERVER_EXAMINE_FORGETS;
+
+	if (forgets && !world->inbox->was_selected)
+		renumbered(world);
 }
 
 static void renumber(struct world *world)
@@ -91,8 +125,8 @@ static void renumber(struct world *world)
 	uint64_t next = world->inbox->uidvalidity + 1 + world_chance(world, 3);
 
 	imap_server_renumber(&world->server, world->inbox, next, 1 + world_chance(world, 3));
-	promise_renumbered(&world->promise);
-	world->figures.renumberings++;
+	renumbered(world);
+	world_say(world, "another UIDVALIDITY: %u", (unsigned)next);
 	note_uids(world);
 }
 
@@ -115,8 +149,8 @@ static void restore(struct world *world)
 	inbox->uidnext = inbox->messages[inbox->count - 1].uid + 1;
 	world->is_restored = true;
 	world->restored_for = 0;
-	promise_renumbered(&world->promise);
-	world->figures.renumberings++;
+	world_say(world, "a backup is restored: UIDNEXT %u", inbox->uidnext);
+	renumbered(world);
 }
 
 /* Whether the folder may be rebuilt now: not while it is being listed, for then nobody could tell
@@ -126,7 +160,7 @@ static bool may_renumber(const struct world *world, const char *command)
 	bool is_before = !strcmp(command, "(dial)") || !strncmp(command, "LOGIN", 5);
 
 	for (unsigned i = 0; i < world->depth; i++)
-		if (!world->bots[i]->is_in && !is_before)
+		if (!world->bots[i]->is_in && !(is_before && i == world->depth - 1))
 			return false;
 	return true;
 }
@@ -136,10 +170,17 @@ static void flag(struct world *world, struct server_message *msg)
 	bool is_theirs = (msg->flags & (FLAG_OURS | FLAG_THEIRS)) == FLAG_THEIRS;
 
 	disturb(world, msg->mail->id);
-	if (!(msg->flags & FLAG_DELETED))
+	world_say(world, "another client changes \\Deleted of UID %u", msg->uid);
+	if (!(msg->flags & FLAG_DELETED)) {
 		imap_server_flag(&world->server, world->inbox, msg->uid, FLAG_DELETED, true);
-	else if (is_theirs && !world->may_lie)
-		imap_server_flag(&world->server, world->inbox, msg->uid, FLAG_DELETED, false);
+		return;
+	}
+	if (!is_theirs || world->may_lie)
+		return;
+	imap_server_flag(&world->server, world->inbox, msg->uid, FLAG_DELETED, false);
+	/* Whatever had become of it: now it is there again. */
+	for (unsigned name = 0; name < PROMISE_NAMES; name++)
+		promise_of(&world->promise, name, msg->mail->id)->is_promised = false;
 }
 
 void world_event(struct world *world, const char *command)
@@ -163,6 +204,7 @@ void world_event(struct world *world, const char *command)
 	struct server_message *msg = &inbox->messages[world_chance(world, (uint32_t)inbox->count)];
 	if (what < 26) {
 		disturb(world, msg->mail->id);
+		world_say(world, "another client expunges UID %u", msg->uid);
 		imap_server_expunge(&world->server, inbox, msg->uid);
 	} else if (what < 32 && !is_expunge) {
 		flag(world, msg);

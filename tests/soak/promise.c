@@ -76,10 +76,10 @@ void promise_renumbered(struct promise *promise)
 		struct promise_name *name = &promise->names[i];
 		for (size_t id = 0; id < name->room; id++) {
 			struct promise_mail *mail = &name->mails[id];
-			mail->is_weak = true;
 			if (mail->is_learned)
 				continue;
-			mail->is_renumbered = true;
+			mail->is_weak |= !mail->is_heard;
+			mail->is_renumbered |= !mail->is_heard;
 			free(mail->uidl);
 			mail->uidl = NULL;
 		}

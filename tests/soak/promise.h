@@ -15,12 +15,16 @@
 enum { PROMISE_NAMES = 2 };
 
 struct promise_mail {
-	char *uidl;          /* owned: what it was last listed with; NULL: may be any new one */
-	bool is_learned;     /* a session without trouble has ended with it in the list */
-	bool is_confirmed;   /* DELE and QUIT: from now on it may be removed */
-	bool is_promised;    /* and +OK was the answer: it must never be shown again */
-	bool is_weak;        /* UIDs changed since then: it need not be removed any more */
-	bool is_renumbered;  /* likewise, and it had not been learned: it may even be shown again */
+	bool was_shown;   /* in the last listing */
+	uint64_t came_at; /* wall clock, s: first whole RETR that a QUIT confirmed; 0: never */
+	char *uidl;       /* owned: what it was last listed with; NULL: may be any new one */
+	bool is_learned;  /* a session without trouble has ended with it in the list: it can be
+				recognised from now on */
+	bool is_heard;    /* the session that it came whole to has deleted it: so can the promise */
+	bool is_confirmed; /* DELE and QUIT: from now on it may be removed */
+	bool is_promised;  /* and +OK was the answer: it must never be shown again */
+	bool is_weak;      /* UIDs changed before it was learned: it need not be removed any more */
+	bool is_renumbered;  /* likewise: it may even be shown again */
 	bool is_failed;      /* a QUIT was answered with -ERR, or nobody heard the answer */
 	bool is_hidden_only; /* a placeholder stood for it: hidden, not removed */
 };

@@ -39,7 +39,7 @@ static void free_account(struct account *account)
 	free(account);
 }
 
-static const struct accounts_ops accounts_ops = {prove, free_account};
+static const struct accounts_ops accounts_ops = {.prove = prove, .free = free_account};
 
 void stand_init(struct stand *stand, const struct env *env, struct log_target *log)
 {

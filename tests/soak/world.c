@@ -3,15 +3,17 @@
 #include "tests/soak/world.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proxy/base/mem.h"
 #include "tests/soak/bot.h"
+#include "upstream/health.h"
 #include "upstream/imap_quirks.h"
 
-enum { FIRST_MAILS = 12, WELL_MS = 20 * 60 * 1000, SETTLE_ROUNDS = 3 };
+enum { FIRST_MAILS = 12, WELL_MS = 20 * 60 * 1000, AGE_S = 3 * 60 * 60, SETTLE_ROUNDS = 3 };
 
 static const char *const name_of[PROMISE_NAMES] = {"joe", "mary"};
 
@@ -68,10 +70,36 @@ static bool may_remove(void *arg, uint64_t id)
 	return promise_may_remove(&world->promise, id);
 }
 
+/* What server and clients have said, in its place between the lines of the log. */
+void world_flush(struct world *world)
+{
+	struct buf *trace = &world->server.trace;
+
+	if (!world->is_loud)
+		return;
+	fwrite(buf_data(trace), 1, buf_len(trace), stderr);
+	buf_drop(trace, buf_len(trace));
+}
+
+void world_say(struct world *world, const char *format, ...)
+{
+	va_list args;
+
+	if (!world->is_loud)
+		return;
+	world_flush(world);
+	fputs("# ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
 /* --- trouble ---------------------------------------------------------------------------------- */
 
 static void die(struct world *world)
 {
+	world_say(world, "popgate is killed");
 	world->is_dead = true;
 	world->figures.crashes++;
 	world->state.put_code = world->state.read_code = EIO;
@@ -114,6 +142,8 @@ static void trouble_state(struct world *world)
 	state->read_code = world_odds(world, 4) ? EIO : 0;
 	state->is_late = world_odds(world, 4);
 	world->has_forgotten |= state->put_code || state->read_code;
+	world_say(world, "state: put=%d read=%d late=%d", state->put_code, state->read_code,
+		  state->is_late);
 }
 
 /* Before each command of any session. */
@@ -124,6 +154,8 @@ static enum server_fault on_command(void *arg, struct imap_server *server, const
 	(void)server;
 	if (world->is_dead)
 		return FAULT_CUT;
+	if (!strcmp(command, "EXAMINE \"INBOX\""))
+		world_examined(world);
 	if (world->is_calm || !world->depth)
 		return FAULT_NONE;
 	if (world->crash_at && --world->crash_at == 0) {
@@ -142,7 +174,9 @@ static enum server_fault on_command(void *arg, struct imap_server *server, const
 	if (!world_odds(world, world->fault_odds))
 		return FAULT_NONE;
 	world->figures.faults++;
-	return some_fault(world, command);
+	enum server_fault fault = some_fault(world, command);
+	world_say(world, "fault %d: %.80s", fault, command);
+	return fault;
 }
 
 /* The process may crash with what it has just written on disk and nobody told. */
@@ -208,6 +242,8 @@ static void close_state(struct world *world)
 static void restart(struct world *world)
 {
 	stand_restart(&world->stand);
+	health_free(world->stand.conf.health);
+	world->stand.conf.health = world->has_health ? health_new() : NULL;
 	close_state(world);
 	open_state(world);
 	world->is_dead = false;
@@ -249,6 +285,21 @@ void world_session(struct world *world)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+/* Whether it may still be among the newest that keep_newest= keeps: counted are those above that the name
+ * is shown. What it has deleted itself may count or not. */
+static bool may_wait(struct world *world, unsigned name, uint64_t id)
+{
+	const struct server_folder *inbox = world->inbox;
+	size_t newer = 0;
+
+	for (size_t i = inbox->count; i && inbox->messages[i - 1].mail->id != id; i--) {
+		const struct server_message *msg = &inbox->messages[i - 1];
+		newer += !(msg->flags & FLAG_DELETED) &&
+			 !promise_of(&world->promise, name, msg->mail->id)->is_confirmed;
+	}
+	return newer < world->stand.conf.keep_newest;
+}
+
 /* What must have become of a promised mail when everything is well. */
 static void check_gone(struct world *world, unsigned name, uint64_t id)
 {
@@ -256,18 +307,19 @@ static void check_gone(struct world *world, unsigned name, uint64_t id)
 	size_t left = 0;
 
 	if (!mail->is_promised || mail->is_weak || mail->is_hidden_only ||
-	    world->stand.conf.delete_policy == DELETE_HIDE)
+	    world->stand.conf.delete_policy == DELETE_HIDE ||
+	    (world->figures.renumberings && world_has_twin(world, id)))
 		return;
 	for (size_t i = 0; i < world->inbox->count; i++)
 		left += world->inbox->messages[i].mail->id == id &&
 			!(world->inbox->messages[i].flags & FLAG_DELETED);
-	if (left)
+	if (left && !may_wait(world, name, id))
 		world_fail(world, "mail %u was promised to %s and is still there", (unsigned)id,
 			   name_of[name]);
 	/* Without UIDPLUS a mail stays where it was, and each name moves it for itself. */
 	size_t most = 0;
 	for (unsigned who = 0; who < PROMISE_NAMES; who++)
-		most += promise_of(&world->promise, who, id)->is_promised;
+		most += promise_of(&world->promise, who, id)->is_confirmed;
 	for (size_t i = 1; i < world->server.folder_count; i++)
 		if (!mail->is_failed && imap_server_copies(&world->server.folders[i], id) > most)
 			world_fail(world, "mail %u is in %s more than once", (unsigned)id,
@@ -277,6 +329,7 @@ static void check_gone(struct world *world, unsigned name, uint64_t id)
 void world_settle(struct world *world)
 {
 	world->is_calm = true;
+	world->crash_at = 0;
 	mend_state(world);
 	world->server.cut_out = world->server.cut_in = SIZE_MAX;
 	for (int round = 0; round < SETTLE_ROUNDS; round++) {
@@ -294,8 +347,8 @@ void world_settle(struct world *world)
 static void print_line(struct log_target *target, enum log_level level, const char *line,
 		       size_t len)
 {
-	(void)target;
 	(void)level;
+	world_flush((struct world *)((char *)target - offsetof(struct world, log)));
 	fprintf(stderr, "# %.*s", (int)len, line);
 }
 
@@ -313,6 +366,21 @@ static void choose_policy(struct world *world)
 									    : DELETE_DEFAULT;
 	world->stand.conf.archive = "Old mail";
 	world->stand.conf.may_create = true;
+}
+
+/* What is deleted later, or not at all, and what is shown: each only now and then. */
+static void choose_ages(struct world *world)
+{
+	struct upstream_conf *conf = &world->stand.conf;
+
+	if (!world->has_state || conf->delete_policy == DELETE_HIDE)
+		return;
+	if (world_odds(world, 6))
+		conf->delete_after_s = world_odds(world, 2) ? 0 : world_chance(world, AGE_S);
+	if (world_odds(world, 6))
+		conf->keep_newest = 1 + world_chance(world, 8);
+	if (world_odds(world, 6))
+		conf->newest = 1 + world_chance(world, 10);
 }
 
 static void choose_poison(struct world *world)
@@ -359,12 +427,15 @@ void world_init(struct world *world, uint64_t seed, const char *lmdb, bool is_lo
 	world->may_lie = world_odds(world, 2);
 	world->has_poison = world_odds(world, 6);
 	stand_init(&world->stand, &world->server.world.env, &world->log);
+	world->has_health = world_odds(world, 4);
+	world->stand.conf.health = world->has_health ? health_new() : NULL;
 	world->stand.conf.state = world->has_state ? &world->state.store : NULL;
 	world->stand.conf.seen_policy = world_chance(world, 3);
 	world->stand.conf.newest_first = world_odds(world, 5);
 	if (world_odds(world, 4))
 		world->stand.conf.quirks = imap_quirks_named("generic");
 	choose_policy(world);
+	choose_ages(world);
 	for (uint32_t mails = world_chance(world, FIRST_MAILS); mails; mails--)
 		world_deliver(world);
 	choose_poison(world);
@@ -372,12 +443,12 @@ void world_init(struct world *world, uint64_t seed, const char *lmdb, bool is_lo
 
 void world_fini(struct world *world)
 {
-	if (world->is_loud)
-		fwrite(buf_data(&world->server.trace), 1, buf_len(&world->server.trace), stderr);
+	world_flush(world);
 	imap_server_fini(&world->server);
 	promise_fini(&world->promise);
 	close_state(world);
 	state_memory_fini(&world->memory);
+	health_free(world->stand.conf.health);
 	stand_fini(&world->stand);
 	free(world->uids);
 }

@@ -50,12 +50,15 @@ struct world {
 	unsigned restored_for; /* names that have logged in since, a bit each */
 	uint64_t twins[8];     /* mails that have a twin of equal octets */
 	size_t twin_count;
+	uint64_t newest_id
+		[PROMISE_NAMES]; /* mails that there were when the name was last listed to */
 
 	/* Of this world. */
 	bool has_state;
 	bool has_forgotten; /* some listing may not have been written down */
 	bool may_lie;       /* replies may lack a line, or say OK for nothing */
 	bool has_poison;    /* some mails do not come */
+	bool has_health;    /* failures are counted (H-07) */
 	bool is_loud;       /* print the log and the dialogue with the server */
 
 	/* Of this session. */
@@ -88,6 +91,10 @@ bool world_odds(struct world *, unsigned one_in);      /* 0: never */
 
 __attribute__((format(printf, 2, 3))) void world_fail(struct world *, const char *format, ...);
 
+/* --loud: a line on stderr, behind what server and clients have said so far. */
+__attribute__((format(printf, 2, 3))) void world_say(struct world *, const char *format, ...);
+void world_flush(struct world *);
+
 /* The mail that the UID means or meant under UIDVALIDITY; 0: none. */
 uint64_t world_mail(const struct world *, uint64_t uidvalidity, uint32_t uid);
 
@@ -96,5 +103,7 @@ bool world_has_twin(const struct world *, uint64_t id);
 /* foreign.c: what other clients of the mailbox do. */
 uint64_t world_deliver(struct world *);
 void world_event(struct world *, const char *command);
+/* INBOX is about to be examined: some servers tell another UIDVALIDITY then. */
+void world_examined(struct world *);
 
 #endif

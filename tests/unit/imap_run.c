@@ -61,11 +61,6 @@ static char *keep_word(struct run *run, const char *value)
 	return out;
 }
 
-static struct login login_of(struct run *run)
-{
-	return (struct login){run->words[0], run->words[1], run->is_stored};
-}
-
 static void set_delete(struct run *run, char *value)
 {
 	static const char *const ways[] = {"default", "expunge", "trash", "archive",
@@ -130,6 +125,8 @@ static void set_conf(struct run *run, char *words)
 			set_delete(run, value);
 		else if (set_memory(run, word, value))
 			continue;
+		else if (strcmp(word, "unflag") == 0)
+			run->conf.may_unflag = true;
 		else if (strcmp(word, "create") == 0)
 			run->conf.may_create = true;
 		else if (strcmp(word, "after") == 0)
@@ -145,14 +142,14 @@ static void set_conf(struct run *run, char *words)
 			run->is_stored = true;
 		else if (strcmp(word, "user") == 0 || strcmp(word, "password") == 0)
 			memcpy(run->words[word[0] == 'p'], keep_word(run, value), 200);
-		else
+		else if (!run_set_login(run, word, keep_word(run, value ? value : "")))
 			problem(run, "conf: what is %s?", word);
 	}
 }
 
 void run_open(struct run *run, const char *note, const char *kind)
 {
-	struct login login = login_of(run);
+	struct login login = run_login(run);
 	struct err err = imap_ops.open(&run->script.world.env, &run->log, &run->conf, &login,
 				       &run->why, &run->upstream);
 
@@ -267,6 +264,8 @@ static void act(struct run *run, const char *note)
 		imap_ops.retrieved(run->upstream, message_of(run, part[1]));
 	} else if (strcmp(part[0], "nudge") == 0)
 		imap_ops.nudge(run->upstream);
+	else if (strcmp(part[0], "cut") == 0)
+		imap_ops.cut(run->upstream);
 	else if (strcmp(part[0], "due") == 0 && message_of(run, part[1]))
 		message_of(run, part[1])->marks |= MARK_DUE;
 	else if (strcmp(part[0], "update") == 0)
@@ -353,7 +352,8 @@ static void check(struct run *run, const char *note)
 	else if (strncmp(word, "size ", 5) == 0) {
 		check_size(run, note, rest);
 		is_good = true;
-	}
+	} else
+		is_good = run_check_login(run, word, rest);
 	if (!is_good)
 		problem(run, "\"%s\" is not so; limits: %s, sent: %s", note,
 			imap_script_limits(&run->script), sent);
@@ -379,12 +379,14 @@ void run_init(struct run *run, const char *text, size_t chunk)
 	buf_init(&run->spoon.got, 64 << 20);
 	maildrop_init(&run->maildrop);
 	state_memory_init(&run->state);
+	run_login_init(run);
 }
 
 void run_fini(struct run *run)
 {
 	close_with(run, NULL);
 	state_memory_fini(&run->state);
+	run_login_fini(run);
 	buf_fini(&run->spoon.got);
 	imap_script_fini(&run->script);
 }

@@ -3,19 +3,29 @@
  * server says, and what must come of it.
  *
  *	> conf key=value ...     before open: tls=clear|starttls|tls folder= delete=WAY[:FOLDER]
- *	                         seen=on-quit|on-retr create after=SECONDS quirks= user=
+ *	                         seen=on-quit|on-retr create unflag after=SECONDS quirks= user=
  *	                         password= stored badcert; "%20" stands for a blank
  *	> open KIND              KIND is ok, refused, message, login, in-use, policy, upstream, client
  *	> list KIND [count octets]
  *	> fetch UID[:from+octets] KIND [text]     text: exactly what the sink got
  *	> sink n                 the sink fails after n octets, with ERR_CLIENT
- *	> delete UID, > retrieved UID, > due UID, > nudge
+ *	> delete UID, > retrieved UID, > due UID, > nudge, > cut
  *	> update KIND
  *	> close                  (else at the end of the case, and nothing is learned)
  *	> whole                  only with the server's octets all at once
  *	? never TEXT    ? sent TEXT    ? why TEXT    ? dials n    ? secures n    ? readonly yes|no
  *	? size UID octets [inexact]    ? announced n
  *	? limits WAIT:UNTIL ...        the deadlines set until now, milliseconds
+ *
+ * How it logs in:
+ *
+ *	> conf auth=LIST kind=password|token|certificate|relay master=NAME
+ *	       renew=TOKEN            what the provider has as the next one; "!": it fails
+ *	       mechanism= initial=    relay: what the client has said
+ *	       answer=TEXT            relay: what it says next, up to three; "!": it cancels; none: it is gone
+ *	? asked TEXT|TEXT|         what the client was asked
+ *	? renewed n m              times, before a connection and after a refusal
+ *	? logged TEXT    ? unlogged TEXT
  *
  * With `state` in the conf what is remembered outlives `close`, and the next `open` finds it:
  *
@@ -52,6 +62,12 @@ struct run {
 	char words[12][200]; /* what conf points to */
 	size_t words_used;
 	bool is_stored;
+	enum login_kind kind;
+	char *master, *renewed, *mechanism, *initial, *answers[4];
+	size_t answer_count, asked;
+	unsigned renewals[2];
+	struct buf heard, logged;
+	struct log_target target;
 	struct upstream *upstream;
 	struct maildrop maildrop;
 	struct notice why;
@@ -64,6 +80,13 @@ void run_fini(struct run *);
 
 /* Goes through the case; run->problem is what was wrong first. */
 void run_notes(struct run *);
+
+/* imap_run_login.c. Whom to log in as; false: no such word, no such check. */
+struct login run_login(struct run *);
+bool run_set_login(struct run *, const char *word, char *kept);
+bool run_check_login(struct run *, const char *word, const char *rest);
+void run_login_init(struct run *);
+void run_login_fini(struct run *);
 
 /* The lines that tests in C say themselves: `note` for the words of a problem. */
 void run_open(struct run *, const char *note, const char *kind);

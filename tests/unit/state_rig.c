@@ -106,7 +106,8 @@ void rig_fill(struct rig *rig, unsigned transactions)
 			unsigned n = (round * 37 + i * 11) % 200;
 			size_t len = n % 17 == 0 ? LONGEST : (n * 29) % 700;
 			memset(value, 'a' + (int)n % 26, sizeof value);
-			snprintf(keys[i], sizeof keys[i], "rows\tuser%03u@example.org\t%08x", n, n);
+			snprintf(keys[i], sizeof keys[i], "ledger\tuser%03u@example.org\t%08x", n,
+				 n);
 			changes[i] = (struct state_change){
 				keys[i], n % 5 == 4 && round % 2 ? NULL : value, len, STATE_ANY};
 		}
@@ -137,8 +138,8 @@ static bool visit_sum(void *arg, const char *key, const void *value, size_t len,
 struct err rig_sum(struct rig *rig, uint64_t *sum, size_t *count)
 {
 	struct summing summing = {14695981039346656037u, 0};
-	struct err err =
-		rig->store->ops->walk(rig->store, &rig->world.env, "", visit_sum, &summing);
+	const struct state_range all = {"", visit_sum, &summing};
+	struct err err = rig->store->ops->walk(rig->store, &rig->world.env, &all, 1);
 
 	*sum = summing.sum;
 	*count = summing.count;

@@ -68,7 +68,7 @@ static int tear_down(void **state)
 
 static enum err_kind prove(struct fixture *fixture, const char *name, const char *password)
 {
-	struct credential claim = {name, password};
+	struct credential claim = {.name = name, .password = password};
 	struct accounts *accounts = &fixture->gate.accounts;
 
 	accounts->ops->free(fixture->account);

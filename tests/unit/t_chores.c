@@ -32,6 +32,8 @@ struct scene {
 	bool is_done; /* the listing does what the journal says */
 	size_t accounts, opens, lists, closes;
 	bool was_wanted; /* what close() was told */
+	bool is_slow;    /* a listing lasts until it is cut, or a minute */
+	bool is_cut;
 	unsigned alarms, warnings;
 	char lines[8192];
 };
@@ -81,6 +83,10 @@ static struct err store_list(struct upstream *upstream, struct maildrop *drop)
 
 	(void)drop;
 	scene->lists++;
+	for (int i = 0; scene->is_slow && !scene->is_cut && i < 60; i++)
+		scene->world.env.ops->sleep(&scene->world.env, 1000);
+	if (scene->is_cut)
+		return ERR(ERR_UPSTREAM, ECANCELED, "cut");
 	if (scene->listed.kind || !scene->is_done)
 		return scene->listed;
 	assert_int_equal(
@@ -108,8 +114,16 @@ static void store_close(struct upstream *upstream, const struct maildrop *drop,
 	free(upstream);
 }
 
-static const struct upstream_ops store_ops = {
-	.name = "chore", .open = store_open, .list = store_list, .close = store_close};
+static void store_cut(struct upstream *upstream)
+{
+	((struct store *)upstream)->scene->is_cut = true;
+}
+
+static const struct upstream_ops store_ops = {.name = "chore",
+					      .open = store_open,
+					      .list = store_list,
+					      .close = store_close,
+					      .cut = store_cut};
 
 static struct err find(void *arg, const char *name, struct notice *why, struct account **out)
 {
@@ -305,6 +319,56 @@ static void test_gives_way_to_a_session(void **state)
 	assert_int_equal(scene->state.count, 0);
 }
 
+/* The same name elsewhere: not even a login goes out. */
+static void test_asks_nobody_while_its_session_lasts(void **state)
+{
+	struct scene *scene = *state;
+	struct lock *lock;
+
+	assert_int_equal(lock_take(scene->locks, &scene->world.env, "another mailbox",
+				   &(struct lock_holder){.name = "joe@example.org"}, 0, 0, &lock)
+				 .kind,
+			 ERR_NONE);
+	chores_pass(&scene->chores);
+	assert_int_equal(scene->opens, 0);
+	assert_int_equal(scene->alarms + scene->warnings, 0);
+	lock_release(lock);
+	chores_pass(&scene->chores);
+	assert_int_equal(scene->lists, 1);
+}
+
+/* A client comes in the middle of a long listing: fake fibers are calls in a sleep. */
+static void a_client_comes(void *arg)
+{
+	struct scene *scene = arg;
+	struct lock *lock;
+
+	scene->world.on_sleep = NULL;
+	assert_int_equal(lock_take(scene->locks, &scene->world.env, "one mailbox",
+				   &(struct lock_holder){.name = "jane@example.org"}, 0, 0, &lock)
+				 .kind,
+			 ERR_IN_USE); /* here nobody else can run while it waits */
+}
+
+static void test_is_cut_for_a_client(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->is_slow = true;
+	scene->world.on_sleep = a_client_comes;
+	scene->world.arg = scene;
+	chores_pass(&scene->chores);
+	assert_true(scene->is_cut);
+	assert_int_equal(scene->world.slept_ms, 1000);
+	assert_int_equal(scene->alarms + scene->warnings, 0);
+	assert_int_equal(scene->chores.all[0].failures, 0);
+	assert_int_equal(scene->state.count, 1);
+	/* nothing has failed: it is done in the next pass */
+	scene->is_slow = scene->is_cut = false;
+	chores_pass(&scene->chores);
+	assert_int_equal(scene->state.count, 0);
+}
+
 static void end_it(void *arg, struct state_memory *memory, size_t nth)
 {
 	(void)memory;
@@ -348,6 +412,8 @@ int main(void)
 		TEST(test_pass_through_waits),
 		TEST(test_one_alarm_a_day_for_a_name_that_is_gone),
 		TEST(test_gives_way_to_a_session),
+		TEST(test_asks_nobody_while_its_session_lasts),
+		TEST(test_is_cut_for_a_client),
 		TEST(test_ends_in_the_middle),
 		TEST(test_journal_that_cannot_be_read),
 	};

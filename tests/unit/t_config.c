@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "proxy/config.h"
+#include "session/account.h"
 
 #define GOOD "[popgate]\nmap = /m\ncert = /c\nkey = /k\n[listener lan]\naddress = 127.0.0.1:110\n"
 
@@ -55,7 +56,7 @@ static void test_everything(void **state)
 	assert_string_equal(config->state, "/var/lib/pop#gate");
 	assert_true(config->log_syslog);
 	assert_string_equal(config->user, "popgate");
-	assert_string_equal(config->cert, "/etc/my certs/\"c\\.pem");
+	assert_string_equal(config->cert.all[0], "/etc/my certs/\"c\\.pem");
 	assert_string_equal(config->control, "/run/popgate/control");
 	assert_int_equal(config->trusted.count, 1);
 	assert_int_equal(config->max_sessions, 77);
@@ -77,12 +78,12 @@ static void test_everything(void **state)
 	assert_int_equal(lan->tls, LISTENER_NONE);
 	assert_int_equal(lan->cleartext, CLEARTEXT_ALLOW_LOOPBACK);
 	assert_int_equal(lan->tls_min, 10);
-	assert_null(lan->cert);
+	assert_int_equal(lan->cert.count, 0);
 	assert_int_equal(secure->tls, LISTENER_IMPLICIT);
 	assert_int_equal(secure->cleartext, CLEARTEXT_NETWORKS);
 	assert_int_equal(secure->networks.count, 2);
 	assert_int_equal(secure->tls_min, 12);
-	assert_string_equal(secure->key, "/own.key");
+	assert_string_equal(secure->key.all[0], "/own.key");
 	config_free(config);
 }
 
@@ -105,6 +106,11 @@ static void test_defaults(void **state)
 	assert_int_equal(config->failure_ms, 2000);
 	assert_int_equal(config->failures, 3);
 	assert_int_equal(config->drain_ms, 30000);
+	assert_int_equal(config->block_after, 20);
+	assert_int_equal(config->block_window_ms, 600000);
+	assert_int_equal(config->block_ms, 600000);
+	assert_int_equal(config->refused_ms, 60000);
+	assert_int_equal(config->upstream_refusals, 60);
 	assert_int_equal(config->listeners[0].tls, LISTENER_STARTTLS);
 	assert_int_equal(config->listeners[0].cleartext, CLEARTEXT_REQUIRE_TLS);
 	assert_int_equal(config->listeners[0].tls_min, 12);
@@ -121,8 +127,18 @@ static void test_errors(void **state)
 		 "f.conf:7: unknown key \"adress\": did you mean \"address\"?"},
 		{GOOD "metrics = x\n", "f.conf:7: unknown key \"metrics\""},
 		{GOOD "map = /x\n", "f.conf:7: unknown key \"map\""},
-		{GOOD "client_ca = /x\n",
-		 "f.conf:7: client_ca = /x is not supported by this build"},
+		{GOOD "tls = none\nclient_ca = /x\n",
+		 "f.conf:8: [listener lan]: client_ca needs TLS, and there is tls = none"},
+		{GOOD "auth = plain, ntlm\n", "f.conf:7: auth: not a list of plain, login, apop"},
+		{GOOD "auth = ,\n", "f.conf:7: auth: no way to log in"},
+		{GOOD "[listener b]\naddress = 1.2.3.4:995\ncert = /a, /b\nkey = /a\n",
+		 "f.conf:10: [listener b]: cert names 2 files, key 1"},
+		{GOOD "[listener b]\naddress = 1.2.3.4:995\nkey = /a\n",
+		 "f.conf:9: [listener b] has cert or key, but not both"},
+		{GOOD "[listener b]\naddress = 1.2.3.4:995\ncert = /a,,/b\nkey = /a\n",
+		 "f.conf:9: cert: a file name is missing"},
+		{"[popgate]\nmap = /m\ncert = /c\n[listener a]\naddress=1.2.3.4:5\ntls=none\n",
+		 "f.conf:3: [popgate] has cert or key, but not both"},
 		{GOOD "tls = maybe\n", "f.conf:7: tls: none of starttls"},
 		{GOOD "tls_min = 1.4\n", "f.conf:7: tls_min: none of"},
 		{GOOD "cleartext = sure\n", "f.conf:7: cleartext: none of"},
@@ -142,7 +158,7 @@ static void test_errors(void **state)
 		{GOOD "[listener]\n", "f.conf:7: [listener NAME]"},
 		{GOOD "[listener b\n", "f.conf:7: a heading is"},
 		{GOOD "[listener b] c\n", "f.conf:7: a heading is"},
-		{GOOD "cert = /only\n", "f.conf:5: [listener lan] has cert or key, but not both"},
+		{GOOD "cert = /only\n", "f.conf:7: [listener lan] has cert or key, but not both"},
 		{GOOD "[listener b]\ntls = none\n", "f.conf:7: [listener b] has no address"},
 		{GOOD "[listener b]\ntls = none\naddress = 127.0.0.1:110\n",
 		 "f.conf:7: [listener b]: address 1 is also in [listener lan]"},
@@ -174,16 +190,36 @@ static void test_values(void **state)
 		const char *line;
 		bool is_good;
 	} cases[] = {
-		{"idle = 600", true},         {"idle = 599", false},
-		{"idle = 10h", true},         {"idle = 25h", false},
-		{"idle = 1d", true},          {"idle = -600", false},
-		{"idle = s", false},          {"idle = 99999999999999999999", false},
-		{"stall = 59s", false},       {"stall = 1m", true},
-		{"authorization = 9", false}, {"failure_delay = 16", false},
-		{"failure_delay = 0", true},  {"failures = 0", false},
-		{"failures = 1", true},       {"max_sessions = 1000001", false},
-		{"threads = 0", false},       {"threads = 1024", true},
-		{"log = file", false},        {"trusted = 10.0.0.1/8", false},
+		{"idle = 600", true},
+		{"idle = 599", false},
+		{"idle = 10h", true},
+		{"idle = 25h", false},
+		{"idle = 1d", true},
+		{"idle = -600", false},
+		{"idle = s", false},
+		{"idle = 99999999999999999999", false},
+		{"stall = 59s", false},
+		{"stall = 1m", true},
+		{"authorization = 9", false},
+		{"failure_delay = 16", false},
+		{"failure_delay = 0", true},
+		{"failures = 0", false},
+		{"failures = 1", true},
+		{"max_sessions = 1000001", false},
+		{"block_after = 0", true},
+		{"block_after = x", false},
+		{"block_window = 59", false},
+		{"block_window = 1h", true},
+		{"block = 0", false},
+		{"block = 7d", true},
+		{"refused_memory = 0", true},
+		{"refused_memory = 2h", false},
+		{"upstream_refusals = 0", true},
+		{"upstream_refusals = -1", false},
+		{"threads = 0", false},
+		{"threads = 1024", true},
+		{"log = file", false},
+		{"trusted = 10.0.0.1/8", false},
 		{"trusted = ::1", true},
 	};
 
@@ -296,13 +332,65 @@ static void test_load(void **state)
 	config_free(config);
 }
 
+/* Several certificates; what clients may show and say, for each listener. */
+static void test_listeners(void **state)
+{
+	static const struct {
+		const char *auth;
+		unsigned ways;
+	} cases[] = {
+		{"plain", WAY_PLAIN},
+		{"PLAIN, login", WAY_PLAIN | WAY_LOGIN},
+		{"scram-sha-256 external",
+		 WAY_SCRAM_SHA_256 | WAY_SCRAM_SHA_256_PLUS | WAY_EXTERNAL},
+		{"scram-sha-1-plus,apop,cram-md5", WAY_SCRAM_SHA_1_PLUS | WAY_APOP | WAY_CRAM_MD5},
+		{"xoauth2,oauthbearer", WAY_XOAUTH2 | WAY_OAUTHBEARER},
+	};
+	const struct file_list *cert, *key;
+	struct faults faults = {0};
+	int line;
+
+	(void)state;
+	struct config *config = parse("[popgate]\nmap = /m\ncert = /c\nkey = /k\n"
+				      "[listener a]\naddress = 1.2.3.4:5\n"
+				      "[listener b]\naddress = 1.2.3.4:6\n"
+				      "cert = /a b.pem ,\t/b.pem\nkey = /a.key,/b.key\n"
+				      "client_ca = /ca.pem\nauth = external\n",
+				      &faults);
+	assert_non_null(config);
+	assert_true(config_has_client_ca(config));
+	assert_true(config->listeners[0].ways & WAY_PLAIN);
+	assert_int_equal(config->listeners[1].ways, WAY_EXTERNAL);
+	config_certificates(config, &config->listeners[0], &cert, &key, &line);
+	assert_int_equal(line, 3);
+	assert_int_equal(cert->count, 1);
+	assert_string_equal(cert->all[0], "/c");
+	config_certificates(config, &config->listeners[1], &cert, &key, &line);
+	assert_int_equal(line, 9);
+	assert_int_equal(cert->count, 2);
+	assert_string_equal(cert->all[0], "/a b.pem");
+	assert_string_equal(cert->all[1], "/b.pem");
+	assert_string_equal(key->all[1], "/b.key");
+	assert_int_equal(config->listeners[1].client_ca_line, 11);
+	config_free(config);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char text[256];
+		snprintf(text, sizeof text, "%sauth = %s\n", GOOD, cases[i].auth);
+		config = parse(text, &faults);
+		assert_non_null(config);
+		assert_false(config_has_client_ca(config));
+		assert_int_equal(config->listeners[0].ways, cases[i].ways);
+		config_free(config);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_everything), cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_errors),     cmocka_unit_test(test_values),
-		cmocka_unit_test(test_addresses),  cmocka_unit_test(test_all_errors),
-		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_listeners),  cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_all_errors), cmocka_unit_test(test_load),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -28,7 +28,8 @@ enum {
 	BEHIND = 40,              /* more than it says behind */
 };
 
-static const char dialogue[] = "@login\n@select 1\nC: UID FETCH 2:* ...\nS: $ OK\n"
+static const char dialogue[] = "@login\n@select 1\nC: UID FETCH 2:* ...\n"
+			       "S: * 1 FETCH (UID 1 RFC822.SIZE 100 FLAGS ())\nS: $ OK\n"
 			       "C: UID SEARCH DELETED\nS: * SEARCH\nS: $ OK\n"
 			       "C: UID FETCH 1 (UID BODY.PEEK[])\n@from\n"
 			       "S= * 1 FETCH (UID 1 BODY[] \nL* %u\nS: )\nS: $ OK done\n"

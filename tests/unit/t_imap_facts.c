@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/fake/heard.h"
@@ -197,12 +198,73 @@ static void test_found(void **state)
 	}
 }
 
+/* RFC 9051 section 6.2.2: challenges while they are expected, and no word of them to libetpan. */
+static void test_challenges(void **state)
+{
+	static const struct {
+		const char *in, *text, *out, *rule;
+	} cases[] = {
+		{"+\r\n", "", "1 OK .\r\n", "closed"},
+		{"+ \r\n", "", "1 OK .\r\n", "closed"},
+		{"+ YWJj\r\n", "YWJj", "1 OK .\r\n", "closed"},
+		{"+   YWJj  \r\n", "YWJj", "1 OK .\r\n", "closed"},
+		{"+YWJj\r\n", "YWJj", "1 OK .\r\n", "closed"},
+		{"+ [ALERT] go on {3}\r\n", "[ALERT] go on {3}", "1 OK .\r\n", "closed"},
+		{"* 3 EXISTS\r\n+ YQ==\r\n+ Yg==\r\n", "Yg==", "1 OK .\r\n1 OK .\r\n", "closed"},
+		{"+ YQ==\r\n1 OK x\r\n", "YQ==", "1 OK .\r\n1 OK .\r\n", "closed"},
+		{"1 NO x\r\n+ YQ==\r\n", "", "1 NO .\r\n", "closed"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char in[200];
+		struct heard heard;
+		size_t len;
+		snprintf(in, sizeof in, HELLO "%s", cases[i].in);
+		heard_init(&heard, in, strlen(in), NULL);
+		imap_wire_expect_challenges(heard.wire);
+		assert_true(heard_all(&heard, 4096));
+		const char *text = imap_wire_challenge(heard.wire, &len);
+		assert_int_equal(len, strlen(cases[i].text));
+		assert_memory_equal(text, cases[i].text, len);
+		assert_string_equal(heard_text(&heard) + strlen("* OK .\r\n"), cases[i].out);
+		assert_non_null(strstr(heard_rule(&heard), cases[i].rule));
+		imap_wire_forget_challenge(heard.wire);
+		(void)imap_wire_challenge(heard.wire, &len);
+		assert_int_equal(len, 0);
+		assert_true(heard_fini(&heard));
+	}
+}
+
+/* J-09's ceiling, to the octet. */
+static void test_long_challenges(void **state)
+{
+	static char in[WIRE_CHALLENGE + 100];
+
+	(void)state;
+	for (size_t over = 0; over < 2; over++) {
+		struct heard heard;
+		size_t len = (size_t)snprintf(in, sizeof in, HELLO "+ ");
+		memset(in + len, 'A', WIRE_CHALLENGE + over);
+		memcpy(in + len + WIRE_CHALLENGE + over, "\r\n", 2);
+		heard_init(&heard, in, len + WIRE_CHALLENGE + over + 2, NULL);
+		imap_wire_expect_challenges(heard.wire);
+		assert_true(heard_all(&heard, 4096));
+		assert_non_null(
+			strstr(heard_rule(&heard), over ? "challenge is too long" : "closed"));
+		(void)imap_wire_challenge(heard.wire, &len);
+		assert_int_equal(len, over ? 0 : WIRE_CHALLENGE);
+		assert_true(heard_fini(&heard));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vanished), cmocka_unit_test(test_folder),
-		cmocka_unit_test(test_words),    cmocka_unit_test(test_long_words),
-		cmocka_unit_test(test_found),
+		cmocka_unit_test(test_vanished),        cmocka_unit_test(test_folder),
+		cmocka_unit_test(test_words),           cmocka_unit_test(test_long_words),
+		cmocka_unit_test(test_found),           cmocka_unit_test(test_challenges),
+		cmocka_unit_test(test_long_challenges),
 	};
 
 	return cmocka_run_group_tests_name("imap_facts", tests, NULL, NULL);

@@ -425,9 +425,39 @@ static void test_answers_in_parts(void **state)
 	check_family(&family, &(struct scene){.prepare = limit_to_two, .has_state = true});
 }
 
+/* N-08: who names messages by UID sees the whole folder; who does not know that sees its end, under the
+ * same UIDLs. */
+static void test_window(void **state)
+{
+	const struct imap_family *yahoo = imap_family_named("yahoo");
+	struct imap_server server;
+	struct outcome own, window;
+
+	(void)state;
+	own = run(yahoo, NULL, &(struct scene){.prepare = limit_to_two});
+	check_outcome(&own);
+	imap_server_init(&server, yahoo);
+	fill(&server, 1, MAILS - 1);
+	limit_to_two(&server);
+	window = (struct outcome){
+		.heard = {run_session(&server, NULL, "STAT\r\nUIDL\r\nQUIT\r\n", "generic")}};
+	assert_non_null(strstr(window.heard[0], "maildrop has 2 messages"));
+	for (unsigned i = 1; i <= 2; i++) {
+		char one[80], two[80];
+		uidl_of(own.heard[0], i + 4, one);
+		uidl_of(window.heard[0], i, two);
+		assert_string_not_equal(one, "");
+		assert_string_equal(one, two);
+	}
+	imap_server_fini(&server);
+	outcome_fini(&window);
+	outcome_fini(&own);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_window),
 		cmocka_unit_test(test_each_family),
 		cmocka_unit_test(test_each_family_with_state),
 		cmocka_unit_test(test_new_uidvalidity),

@@ -105,6 +105,48 @@ static void test_name(void **state)
 	}
 }
 
+/* RFC 9051: the same names for revision 2, as they are but for the delimiter; quoted, and nothing else
+ * than names. */
+static void test_name_of_revision_2(void **state)
+{
+	static const struct {
+		const char *name;
+		char delimiter;
+		const char *want;
+	} cases[] = {
+		{"Sent", 0, "\"Sent\""},
+		{"R&D/a", '.', "\"R&D.a\""},
+		{"Gel\xc3\xb6scht/\xf0\x9f\x93\xa7", '/', "\"Gel\xc3\xb6scht/\xf0\x9f\x93\xa7\""},
+		{"a\"b\\c", 0, "\"a\\\"b\\\\c\""},
+		{"a\r\nb", 0, NULL},
+		{"a\x7f", 0, NULL},
+		{"\xc2\x85", 0, NULL},
+		{"\xff", 0, NULL},
+		{"\xc3", 0, NULL},
+		{"\xc0\xaf", 0, NULL},
+		{"\xed\xa0\x80", 0, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct buf name, words;
+		buf_init(&name, 200);
+		buf_init(&words, 200);
+		bool done = imap_name_put(&name, cases[i].name, cases[i].delimiter);
+		assert_int_equal(done, cases[i].want != NULL);
+		assert_int_equal(imap_is_name(cases[i].name), done);
+		assert_int_equal(imap_quote_name(&words, cases[i].name), done);
+		buf_drop(&words, buf_len(&words));
+		if (done) {
+			assert_true(buf_put(&name, "", 1));
+			assert_true(imap_quote_name(&words, buf_data(&name)));
+			check_text(&words, cases[i].want);
+		}
+		buf_fini(&words);
+		buf_fini(&name);
+	}
+}
+
 /* Whether a set names the UID, read as a server would. */
 static bool set_names(const char *set, uint32_t uid)
 {
@@ -181,9 +223,9 @@ static void test_set_forms(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_quote),     cmocka_unit_test(test_quote_ceiling),
-		cmocka_unit_test(test_name),      cmocka_unit_test(test_sets),
-		cmocka_unit_test(test_set_forms),
+		cmocka_unit_test(test_quote), cmocka_unit_test(test_quote_ceiling),
+		cmocka_unit_test(test_name),  cmocka_unit_test(test_name_of_revision_2),
+		cmocka_unit_test(test_sets),  cmocka_unit_test(test_set_forms),
 	};
 	return cmocka_run_group_tests_name("imap_name", tests, NULL, NULL);
 }

@@ -40,6 +40,8 @@ static const struct file_case files[] = {
 	{IMPORT_FETCHIDS, NULL, TEXT("joe@pop\n"), NULL, "line 1"},
 	{IMPORT_FETCHIDS, NULL, TEXT("joe@pop a1\njoe b2\n"), NULL, "line 2"},
 	{IMPORT_FETCHIDS, NULL, TEXT("joe@pop a1 b2\n"), NULL, "line 1"},
+	{IMPORT_FETCHIDS, NULL, TEXT("joe@pop a1\njoe@pop \000b2\n"), NULL, "line 2"},
+	{IMPORT_POPSTATE, NULL, TEXT("*pop joe\nk \000 1\n"), NULL, "line 2"},
 	{IMPORT_GETMAIL, NULL, TEXT("a1\0001700000000\nb 2\0001\n"), "a1 b 2 ", NULL},
 	{IMPORT_GETMAIL, NULL, TEXT("a1 1700000000\n"), NULL, "line 1"},
 	{IMPORT_GETMAIL, NULL, TEXT("a1\0001\nb2\000x\n"), NULL, "line 2"},

@@ -52,7 +52,8 @@ static struct journal make(uint32_t first, size_t count, uint64_t since)
 	memcpy(journal.place, place, sizeof place);
 	journal.entries = mem_alloc((count + 1) * sizeof *journal.entries);
 	for (size_t i = 0; i < count; i++)
-		journal.entries[i] = (struct journal_entry){first + 3 * (uint32_t)i, i * 1000};
+		journal.entries[i] =
+			(struct journal_entry){.uid = first + 3 * (uint32_t)i, .octets = i * 1000};
 	return journal;
 }
 
@@ -65,7 +66,8 @@ static void assert_same(const struct journal *a, const struct journal *b)
 	assert_string_equal(a->mode, b->mode);
 	for (size_t i = 0; i < a->count; i++)
 		assert_true(a->entries[i].uid == b->entries[i].uid &&
-			    a->entries[i].octets == b->entries[i].octets);
+			    a->entries[i].octets == b->entries[i].octets &&
+			    !strcmp(a->entries[i].id, b->entries[i].id));
 }
 
 static void test_life(void **state)
@@ -106,6 +108,61 @@ static void test_life(void **state)
 	assert_int_equal(rig.memory.count, 1);
 	journal_fini(&one);
 	journal_fini(&other);
+	state_memory_fini(&rig.memory);
+}
+
+/* All that is written of an UPDATE, over all its records: as many UIDs as there are, each above the
+ * last. */
+static void assert_entries(struct rig *rig, size_t records, size_t entries)
+{
+	struct journal *read;
+	size_t count, seen = 0;
+	uint32_t uid = 0;
+
+	assert_int_equal(read_all(rig, "joe", &read, &count).kind, ERR_NONE);
+	assert_int_equal(count, records);
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < read[i].count; k++, seen++) {
+			assert_true(read[i].entries[k].uid > uid);
+			uid = read[i].entries[k].uid;
+		}
+	assert_int_equal(seen, entries);
+	journal_free(read, count);
+}
+
+/* More than fits into one value of the state: several records, written at once or not at all. */
+static void test_large(void **state)
+{
+	struct rig rig;
+	struct journal one = make(1, 600000, 5), later = make(4000000000u, 1, 5);
+
+	(void)state;
+	rig_init(&rig);
+	/* The worst that an entry can be. */
+	for (size_t i = 0; i < one.count; i++) {
+		one.entries[i].octets = UINT64_MAX;
+		memcpy(one.entries[i].id, place, sizeof place);
+	}
+	rig.memory.put_code = ENOSPC;
+	assert_int_equal(write_one(&rig, "joe", &one).code, ENOSPC);
+	assert_int_equal(rig.memory.count, 0);
+	assert_true(one.number == 0);
+	rig.memory.put_code = 0;
+	assert_int_equal(write_one(&rig, "joe", &one).kind, ERR_NONE);
+	assert_int_equal(rig.memory.changes, 1);
+	assert_entries(&rig, 3, 600000);
+	/* The next one stands behind all of them. */
+	assert_int_equal(write_one(&rig, "joe", &later).kind, ERR_NONE);
+	assert_true(later.number > one.number + 2);
+	assert_entries(&rig, 4, 600001);
+	one.count = 300000;
+	assert_int_equal(write_one(&rig, "joe", &one).kind, ERR_NONE);
+	assert_entries(&rig, 3, 300001);
+	one.count = 0;
+	assert_int_equal(write_one(&rig, "joe", &one).kind, ERR_NONE);
+	assert_entries(&rig, 1, 1);
+	journal_fini(&one);
+	journal_fini(&later);
 	state_memory_fini(&rig.memory);
 }
 
@@ -178,6 +235,30 @@ static void test_overtaken(void **state)
 	state_memory_fini(&rig.memory);
 }
 
+/* What a message is recognised by goes with it, and a record without any is as it always was. */
+static void test_ids(void **state)
+{
+	struct rig rig;
+	struct journal *read, one = make(1, 3, 5), plain = make(1, 3, 6);
+	size_t count;
+
+	(void)state;
+	rig_init(&rig);
+	strcpy(one.entries[1].id, "abcdefghijklmnopqrstuvwxyz");
+	assert_int_equal(write_one(&rig, "joe", &one).kind, ERR_NONE);
+	assert_int_equal(write_one(&rig, "joe", &plain).kind, ERR_NONE);
+	assert_int_equal(rig.memory.entries[0].value[0], 2);
+	assert_int_equal(rig.memory.entries[1].value[0], 1);
+	assert_int_equal(read_all(&rig, "joe", &read, &count).kind, ERR_NONE);
+	assert_int_equal(count, 2);
+	assert_same(&read[0], &one);
+	assert_same(&read[1], &plain);
+	journal_free(read, count);
+	journal_fini(&one);
+	journal_fini(&plain);
+	state_memory_fini(&rig.memory);
+}
+
 /* Every octet cut off or changed in each bit: told, or a record that makes sense. */
 static void test_damage(void **state)
 {
@@ -187,6 +268,7 @@ static void test_damage(void **state)
 
 	(void)state;
 	rig_init(&rig);
+	strcpy(one.entries[3].id, "abc");
 	assert_int_equal(write_one(&rig, "joe", &one).kind, ERR_NONE);
 	struct state_memory_entry *entry = &rig.memory.entries[0];
 	size_t len = entry->len;
@@ -273,9 +355,11 @@ static void test_nonsense(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_life),      cmocka_unit_test(test_names),
-		cmocka_unit_test(test_overtaken), cmocka_unit_test(test_damage),
-		cmocka_unit_test(test_failures),  cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_life),     cmocka_unit_test(test_large),
+		cmocka_unit_test(test_names),    cmocka_unit_test(test_overtaken),
+		cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_damage),   cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_nonsense),
 	};
 
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);

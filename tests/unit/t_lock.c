@@ -168,7 +168,8 @@ static void test_shared(void **state)
 	lock_table_free(table);
 }
 
-/* A holder is asked to go once, and only by its own name (G-06). */
+/* A holder is asked to go once, and only by its own name (G-06); the background by any (G-08), but it
+ * sends nobody away. */
 struct guest {
 	bool is_idle;
 	unsigned evictions;
@@ -188,19 +189,25 @@ static void test_eviction(void **state)
 {
 	static const struct {
 		const char *name;
-		bool is_idle;
+		bool is_idle, is_background, rivals_background;
 		unsigned evictions;
-	} cases[] = {{"joe", true, 1}, {"joe", false, 0}, {"jane", true, 0}};
+	} cases[] = {
+		{"joe", true, false, false, 1},  {"joe", false, false, false, 0},
+		{"jane", true, false, false, 0}, {"jane", true, true, false, 1},
+		{"jane", false, true, false, 0}, {"joe", true, false, true, 0},
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct lock_table *table = lock_table_new();
 		struct guest guest = {.is_idle = cases[i].is_idle};
 		struct lock_holder holder = {.name = "joe",
+					     .is_background = cases[i].is_background,
 					     .is_idle = guest_is_idle,
 					     .evict = guest_evict,
 					     .arg = &guest};
-		struct lock_holder rival = {.name = cases[i].name};
+		struct lock_holder rival = {.name = cases[i].name,
+					    .is_background = cases[i].rivals_background};
 		struct fake_world world;
 		struct lock *held, *lock;
 		fake_world_init(&world);
@@ -211,7 +218,10 @@ static void test_eviction(void **state)
 				 ERR_IN_USE);
 		assert_int_equal(guest.evictions, cases[i].evictions);
 		assert_false(lock_is_wanted(held));
+		assert_true(lock_is_held_by(table, "joe"));
+		assert_false(lock_is_held_by(table, "jane"));
 		lock_release(held);
+		assert_false(lock_is_held_by(table, "joe"));
 		lock_table_free(table);
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* t_maildir_mail.c - the Maildir store: messages read, removed, seen, while others are at work. */
+/* t_maildir_mail.c - the Maildir store: messages found and read, while others are at work. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -324,177 +324,6 @@ static void never_loses_a_message_that_is_renamed_all_the_time(void **state)
 	pthread_join(thread, NULL);
 }
 
-static void deletes_exactly_what_is_marked(void **state)
-{
-	struct box *box = *state;
-	unsigned before;
-
-	box_write_text(box, "new/1.a", "a\n");
-	box_write_text(box, "cur/2.b:2,S", "b\n");
-	box_write_text(box, "cur/3.c:2,", "c\n");
-	box_write_text(box, "cur/4.d:2,", "d\n");
-	box_list(box);
-	before = box->world.offloads;
-	assert_int_equal(box->up->ops->update(box->up, &box->drop).kind, ERR_NONE);
-	assert_int_equal(box->world.offloads, before); /* D-15: nothing to do, nothing done */
-
-	/* another client flags, renames and throws away meanwhile, and a new message comes */
-	assert_int_equal(rename(box_path(box, "new/1.a"), box_path(box, "cur/1.a:2,F")), 0);
-	assert_int_equal(rename(box_path(box, "cur/3.c:2,"), box_path(box, "cur/3.c:2,T")), 0);
-	assert_int_equal(unlink(box_path(box, "cur/2.b:2,S")), 0);
-	box_write_text(box, "new/5.e", "e\n");
-	maildrop_delete(&box->drop, maildrop_get(&box->drop, 1));
-	assert_int_equal(box_delete(box, 2).kind, ERR_NONE);
-	assert_false(box_has(box, "cur/1.a:2,F"));
-	assert_true(box_has(box, "cur/3.c:2,T"));
-	assert_true(box_has(box, "cur/4.d:2,"));
-	assert_true(box_has(box, "new/5.e"));
-}
-
-static void settles_a_quota(void **state)
-{
-	struct box *box = *state;
-	char got[128] = "";
-	FILE *file;
-
-	box_write_text(box, "maildirsize", "1000S\n300 3\n");
-	box_write_text(box, "cur/1.a:2,", "12345");
-	box_write_text(box, "cur/2.b,S=100:2,", "x");
-	box_write_text(box, "cur/3.c:2,", "stays");
-	box_list(box);
-	maildrop_delete(&box->drop, maildrop_get(&box->drop, 1));
-	assert_int_equal(box_delete(box, 2).kind, ERR_NONE);
-	file = fopen(box_path(box, "maildirsize"), "r");
-	assert_non_null(file);
-	assert_true(fread(got, 1, sizeof got - 1, file) > 0);
-	fclose(file);
-	assert_string_equal(got, "1000S\n300 3\n-105 -2\n");
-}
-
-static void makes_no_quota_file(void **state)
-{
-	struct box *box = *state;
-
-	box_write_text(box, "cur/1.a:2,", "12345");
-	box_list(box);
-	assert_int_equal(box_delete(box, 1).kind, ERR_NONE);
-	assert_false(box_has(box, "maildirsize"));
-}
-
-static void end_session(struct box *box)
-{
-	box_close(box);
-	maildrop_fini(&box->drop);
-	maildrop_init(&box->drop);
-}
-
-/* D-12, D-13: by the flag, into another folder, which is made only if it may be, and never by way of a
- * symbolic link. */
-static void deletes_as_the_map_says(void **state)
-{
-	struct box *box = *state;
-
-	box_write_text(box, "new/1.a", "one\n");
-	box_write_text(box, "cur/2.b:2,S", "two\n");
-	box_write_text(box, "cur/3.c:2,", "three\n");
-	box->conf.delete_policy = DELETE_FLAG;
-	box_list(box);
-	assert_int_equal(box_delete(box, 2).kind, ERR_NONE);
-	assert_true(box_has(box, "cur/2.b:2,ST"));
-	end_session(box);
-
-	box->conf.delete_policy = DELETE_TRASH;
-	box_list(box);
-	assert_int_equal(box->drop.total, 2);
-	assert_int_equal(box_delete(box, 1).kind, ERR_POLICY);
-	assert_true(box_has(box, "new/1.a"));
-	end_session(box);
-
-	box->conf.may_create = true;
-	box_list(box);
-	assert_int_equal(box_delete(box, 1).kind, ERR_NONE);
-	assert_false(box_has(box, "new/1.a"));
-	assert_true(box_has(box, ".Trash/cur/1.a:2,"));
-	assert_true(box_has(box, ".Trash/new") && box_has(box, ".Trash/tmp"));
-	end_session(box);
-
-	static const char *const bad[] = {"../x", "a//b", "", "a.b", "/a"};
-	box->conf.delete_policy = DELETE_ARCHIVE;
-	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		box->conf.archive = bad[i];
-		box_list(box);
-		assert_int_equal(box_delete(box, 1).kind, ERR_POLICY);
-		assert_true(box_has(box, "cur/3.c:2,"));
-		end_session(box);
-	}
-	assert_int_equal(symlink("/tmp", box_path(box, ".Link")), 0);
-	box->conf.archive = "Link";
-	box_list(box);
-	assert_int_equal(box_delete(box, 1).kind, ERR_POLICY);
-	end_session(box);
-	box->conf.archive = "Old/2020";
-	box_list(box);
-	assert_int_equal(box_delete(box, 1).kind, ERR_NONE);
-	assert_true(box_has(box, ".Old.2020/cur/3.c:2,"));
-	assert_int_equal(unlink(box_path(box, ".Link")), 0);
-}
-
-static void sets_seen_on_what_was_read(void **state)
-{
-	struct box *box = *state;
-
-	box->conf.seen_policy = SEEN_ON_QUIT;
-	box_write_text(box, "new/1.a", "a\n");
-	box_write_text(box, "cur/2.b:2,RF", "b\n");
-	box_write_text(box, "cur/3.c:2,S", "c\n");
-	box_write_text(box, "new/4.d", "d\n");
-	box_write_text(box, "new/5.e", "e\n");
-	box_write_text(box, "new/6.f", "f\n");
-	box_write_text(box, "new/7.g", "g\n");
-	box_list(box);
-	for (uint64_t i = 1; i <= 6; i++)
-		if (i != 4)
-			maildrop_get(&box->drop, i)->marks |= MARK_RETRIEVED;
-	/* renamed by another client; gone */
-	assert_int_equal(rename(box_path(box, "new/5.e"), box_path(box, "cur/5.e:2,F")), 0);
-	assert_int_equal(unlink(box_path(box, "new/6.f")), 0);
-	assert_int_equal(box->up->ops->update(box->up, &box->drop).kind, ERR_NONE);
-	assert_true(box_has(box, "cur/1.a:2,S"));
-	assert_false(box_has(box, "new/1.a"));
-	assert_true(box_has(box, "cur/2.b:2,FRS"));
-	assert_true(box_has(box, "cur/3.c:2,S"));
-	assert_true(box_has(box, "new/4.d"));
-	assert_true(box_has(box, "cur/5.e:2,FS"));
-	assert_true(box_has(box, "new/7.g"));
-}
-
-static void leaves_flags_alone_if_told_so(void **state)
-{
-	struct box *box = *state;
-
-	box->conf.seen_policy = SEEN_NEVER;
-	box_write_text(box, "new/1.a", "a\n");
-	box_list(box);
-	maildrop_get(&box->drop, 1)->marks |= MARK_RETRIEVED;
-	assert_int_equal(box->up->ops->update(box->up, &box->drop).kind, ERR_NONE);
-	assert_true(box_has(box, "new/1.a"));
-}
-
-/* "All or as many as could be": one that cannot go fails the update, not the others. */
-static void deletes_the_others_if_one_cannot_go(void **state)
-{
-	struct box *box = *state;
-
-	box_write_text(box, "cur/1.a:2,", "a\n");
-	box_write_text(box, "cur/2.b:2,", "b\n");
-	box_list(box);
-	assert_int_equal(unlink(box_path(box, "cur/1.a:2,")), 0);
-	assert_int_equal(mkdir(box_path(box, "cur/1.a:2,"), 0700), 0); /* unlink: EISDIR or EPERM */
-	maildrop_delete(&box->drop, maildrop_get(&box->drop, 1));
-	assert_int_not_equal(box_delete(box, 2).kind, ERR_NONE);
-	assert_false(box_has(box, "cur/2.b:2,"));
-}
-
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, box_set_up, box_tear_down)
 
 int main(void)
@@ -510,13 +339,6 @@ int main(void)
 		TEST(finds_a_renamed_message),
 		TEST(a_lost_folder_is_not_a_lost_message),
 		TEST(never_loses_a_message_that_is_renamed_all_the_time),
-		TEST(deletes_exactly_what_is_marked),
-		TEST(settles_a_quota),
-		TEST(makes_no_quota_file),
-		TEST(sets_seen_on_what_was_read),
-		TEST(deletes_as_the_map_says),
-		TEST(leaves_flags_alone_if_told_so),
-		TEST(deletes_the_others_if_one_cannot_go),
 	};
 
 	return cmocka_run_group_tests_name("maildir_mail", tests, NULL, NULL);

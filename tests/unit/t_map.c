@@ -293,6 +293,11 @@ static void test_values(void **state)
 		{"a upstream=imaps://h pin=sha256:AAAA\n", "f.map:1: pin=sha256:AAAA: not sha256:"},
 		{"a upstream=imaps://h ca=x.pem\n", "f.map:1: ca=x.pem: does not begin"},
 		{"a upstream=imaps://h ca=/%u.pem\n", "f.map:1: ca=/%u.pem: no % here"},
+		{"a upstream=imaps://h auth=ntlm\n", "f.map:1: auth=ntlm: not a list of external"},
+		{"a upstream=imaps://h auth=plain,%u\n", "f.map:1: auth=plain,%u: no % here"},
+		{"a upstream=imaps://h cert=x.pem\n", "f.map:1: cert=x.pem: does not begin"},
+		{"a upstream=imaps://h key=/%n\n", "f.map:1: key=/%n: no % here"},
+		{"a upstream=imaps://h master=%d\n", "f.map:1: master=%d: no % here"},
 		{"a upstream=imaps://h listener=%n\n", "f.map:1: listener=%n: no % here"},
 		{"a upstream=imaps://h insecure=maybe\n", "f.map:1: insecure=maybe: neither"},
 		{"a upstream=imaps://h via=ftp://x\n", "f.map:1: via=ftp://x: neither"},
@@ -310,6 +315,9 @@ static void test_values(void **state)
 		 "f.map:1: password_cmd=/bin/get %n: no % here"},
 		{"a upstream=imaps://h local=" HASH " password_cred=%d\n",
 		 "f.map:1: password_cred=%d: no % here"},
+		{"a upstream=imaps://h local=" HASH " oauth=../x\n",
+		 "f.map:1: oauth=../x: not the name of an [oauth] section"},
+		{"a upstream=imaps://h local=" HASH " oauth=%d\n", "f.map:1: oauth=%d: no % here"},
 		{"a upstream=imaps://h local=" HASH " password_cred=../x\n",
 		 "f.map:1: password_cred=../x: not the name"},
 	};
@@ -321,8 +329,9 @@ static void test_values(void **state)
 static void test_unsupported(void **state)
 {
 	static const char *const cases[] = {
-		"upstream=mbox:/var/mail/%n", "oauth=google",     "via=socks5://h:1080",
-		"via=http://h:3128",          "local={argon2id}",
+		"upstream=mbox:/var/mail/%n",
+		"via=socks5://h:1080",
+		"via=http://h:3128",
 	};
 
 	(void)state;
@@ -330,9 +339,8 @@ static void test_unsupported(void **state)
 		struct faults faults = {0};
 		char text[256], want[256];
 		bool is_upstream = !strncmp(cases[i], "upstream", 8);
-		snprintf(text, sizeof text, "a %s %s%s\n",
-			 is_upstream ? "local=" HASH : "upstream=imaps://h", cases[i],
-			 strchr(cases[i], '{') ? "$argon2id$v=19$hidden" : "");
+		snprintf(text, sizeof text, "a %s %s\n",
+			 is_upstream ? "local=" HASH : "upstream=imaps://h", cases[i]);
 		snprintf(want, sizeof want, "f.map:1: %s is not supported by this build", cases[i]);
 		assert_null(parse(text, &faults));
 		assert_int_equal(faults.count, 1);
@@ -347,6 +355,9 @@ static void test_proof(void **state)
 		const char *entry, *want; /* NULL: good */
 	} cases[] = {
 		{"a upstream=imaps://h", NULL},
+		{"a upstream=imaps://h oauth=g", "without local=: anyone"},
+		{"a upstream=imaps://h local=" HASH " oauth=g password_file=/x",
+		 "which one is it?"},
 		{"a upstream=imaps://h password_file=/x", "without local=: anyone"},
 		{"a upstream=imaps://h password={plain}x", "without local=: anyone"},
 		{"a upstream=imaps://h password_cmd=/x", "without local=: anyone"},
@@ -356,6 +367,7 @@ static void test_proof(void **state)
 		{"a upstream=imaps://h local=" HASH " password_cred=x password_file=/x",
 		 "which one is it?"},
 		{"a upstream=maildir:/x", "a local store without local="},
+		{"a upstream=maildir:/x local=" HASH " oauth=g", "oauth= is for IMAP upstreams"},
 		{"a upstream=maildir:/x local=" HASH, NULL},
 		{"a upstream=imap://h", "in clear"},
 		{"a upstream=imap://h insecure=no", "in clear"},
@@ -389,13 +401,60 @@ static void test_proof(void **state)
 	}
 }
 
+/* J-08, J-11: with what popgate proves itself upstream. */
+static void test_auth(void **state)
+{
+#define STORED "a upstream=imaps://h local=" HASH " password_file=/x "
+#define BARE "a upstream=imaps://h local=" HASH " "
+	static const struct {
+		const char *entry, *want; /* NULL: good */
+	} cases[] = {
+		{"a upstream=imaps://h auth=plain,scram-sha-256", NULL},
+		{STORED "auth=SCRAM-SHA-256", NULL},
+		{STORED "auth=xoauth2", "no mechanism that takes a password"},
+		{STORED "auth=external,plain", "auth=external needs cert="},
+		{STORED "cert=/c", "cert= without key="},
+		{STORED "key=/k", "key= without cert="},
+		{STORED "cert=/c key=/k", NULL},
+		{STORED "cert=/c key=/k auth=external,plain", NULL},
+		{BARE "cert=/c key=/k", "without a secret for the upstream"},
+		{BARE "cert=/c key=/k auth=external", NULL},
+		{BARE "auth=external", "auth=external needs cert="},
+		{"a upstream=imap://localhost local=" HASH " cert=/c key=/k auth=external",
+		 "auth=external needs cert=, key= and TLS"},
+		{"a upstream=imaps://h cert=/c key=/k", NULL}, /* and the client's password */
+		{"a upstream=imaps://h cert=/c key=/k auth=external", "without local=: popgate"},
+		{STORED "master=boss", NULL},
+		{STORED "master=boss auth=plain", NULL},
+		{STORED "master=boss auth=login", "master= needs plain or"},
+		{BARE "master=boss cert=/c key=/k auth=external", "master= needs local= and"},
+		{BARE "master=boss oauth=g", "master= needs local= and"},
+		{"a upstream=imaps://h master=boss", "master= needs local= and"},
+		{BARE "oauth=g auth=oauthbearer", NULL},
+		{BARE "oauth=g auth=plain", "oauth= needs xoauth2 or"},
+		{"%defaults auth=login master=x\na upstream=maildir:/m local=" HASH, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct faults faults = {0};
+		struct map *map = parse(cases[i].entry, &faults);
+		const char *got = faults.count ? faults.lines[0] : "";
+		if (!map != (cases[i].want != NULL) ||
+		    (cases[i].want && !strstr(got, cases[i].want)))
+			fail_msg("%s: %s", cases[i].entry, got);
+		map_release(map);
+		faults_fini(&faults);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_grammar),   cmocka_unit_test(test_lookup),
 		cmocka_unit_test(test_canonical), cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_values),    cmocka_unit_test(test_unsupported),
-		cmocka_unit_test(test_proof),
+		cmocka_unit_test(test_proof),     cmocka_unit_test(test_auth),
 	};
 
 	return cmocka_run_group_tests_name("map", tests, NULL, NULL);

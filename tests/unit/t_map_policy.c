@@ -126,6 +126,8 @@ static void test_refusals(void **state)
 		{IMAP "sizes=guess", "neither hint nor exact"},
 		{IMAP "lock=none", "neither exclusive nor shared"},
 		{IMAP "create=maybe", "neither yes nor no"},
+		{IMAP "no_uidplus=expunge", "neither flag-only nor unflag-restore"},
+		{"a upstream=maildir:/x local=" HASH " no_uidplus=flag-only", "is for IMAP"},
 		{IMAP "uidvalidity=x", "none of match, new-ids, refuse"},
 		{IMAP "poison=x", "none of placeholder, hide, error"},
 		{IMAP "quirks=frob", "no such row of quirks"},
@@ -139,8 +141,15 @@ static void test_refusals(void **state)
 		{"a upstream=imaps://h/\\Trash delete=trash", "the folder that they are in"},
 		{"a upstream=imaps://h/\\Trash delete=expunge", NULL},
 		/* What only an IMAP server has. */
-		{"a upstream=maildir:/x local=" HASH " newest=5", "newest= is for IMAP"},
-		{"a upstream=maildir:/x local=" HASH " delete=hide", "delete=hide is for IMAP"},
+		{"a upstream=maildir:/x local=" HASH " sizes=exact", "are always exact"},
+		{"a upstream=maildir:/x local=" HASH " poison=hide", "poison= is for IMAP"},
+		{"a upstream=maildir:/x local=" HASH " quirks=uw", "quirks= is for IMAP"},
+		{"a upstream=maildir:/x local=" HASH " uidvalidity=match", "is for IMAP"},
+		{"a upstream=maildir:/x local=" HASH " delete=never delete_after=1d",
+		 "beside delete=never"},
+		{"a upstream=maildir:/x local=" HASH
+		 " newest=5 keep_newest=2 delete_after=1d delete=hide",
+		 NULL},
 		{"a upstream=maildir:/x local=" HASH " uidl=courier", "uidl= is for IMAP"},
 		{"a upstream=maildir:/x local=" HASH " delete=flag order=newest seen=on-retr",
 		 NULL},
@@ -171,6 +180,9 @@ static void test_needs_state(void **state)
 		{MAP_DELETE, "archive:x", false},  {MAP_NEWEST, "5", true},
 		{MAP_KEEP_NEWEST, "5", true},      {MAP_DELETE_AFTER, "0", false},
 		{MAP_DELETE_AFTER, "14d", true},   {MAP_UIDVALIDITY, "refuse", true},
+		{MAP_UIDL, "cyrus:uidonly", true}, {MAP_UIDL, "dovecot:%u", true},
+		{MAP_UIDL, "cyrus", false},        {MAP_UIDL, "gmail", false},
+		{MAP_UIDL, "emailid", false},      {MAP_UIDL, "stable", false},
 		{MAP_UIDVALIDITY, "match", false}, {MAP_SEEN, "never", false},
 	};
 
@@ -206,10 +218,8 @@ static void test_sample(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_words),
-		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_needs_state),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_words),
+		cmocka_unit_test(test_refusals), cmocka_unit_test(test_needs_state),
 		cmocka_unit_test(test_sample),
 	};
 

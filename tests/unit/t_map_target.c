@@ -44,7 +44,7 @@ static void test_target(void **state)
 		"* upstream=\"imap+starttls://mail.example.org/My Scans/\\Weg\" login=%n+%d%%\n"
 		"joe@x upstream=imaps://[2001:db8::1]:1993 local=" HASH " password={plain}p%w "
 		"allow=10.0.0.0/8 listener=lan ca=/ca.pem pin=" PIN " source=192.0.2.1 "
-		"delete=expunge seen=on-quit\n"
+		"delete=expunge seen=on-quit auth=plain cert=/c.pem key=/k.pem master=boss\n"
 		"gone reject=\"%u has 100%% moved\"\n"
 		"m upstream=maildir:/var/mail/%d/%n/Maildir local=" HASH "\n"
 		"m@y upstream=maildir:/var/mail/%d/%n/Maildir local=" HASH "\n");
@@ -62,7 +62,7 @@ static void test_target(void **state)
 	assert_string_equal(target.login, "a@b+c%");
 	assert_int_equal(target.upstream.delete_policy, DELETE_NEVER);
 	assert_int_equal(target.upstream.seen_policy, SEEN_NEVER);
-	assert_null(target.local);
+	assert_int_equal(target.locals.count, 0);
 	assert_int_equal(target.allow.count, 0);
 	map_target_fini(&target);
 
@@ -73,9 +73,13 @@ static void test_target(void **state)
 	assert_string_equal(target.upstream.folder, "INBOX");
 	assert_string_equal(target.login, "joe@x");
 	assert_string_equal(target.password, "p%w");
-	assert_string_equal(target.local, HASH);
+	assert_string_equal(target.locals.value[0], HASH);
 	assert_string_equal(target.listener, "lan");
 	assert_string_equal(target.upstream.tls_policy.ca_file, "/ca.pem");
+	assert_string_equal(target.upstream.tls_policy.cert_file, "/c.pem");
+	assert_string_equal(target.upstream.tls_policy.key_file, "/k.pem");
+	assert_string_equal(target.upstream.auth, "plain");
+	assert_string_equal(target.master, "boss");
 	assert_string_equal(target.upstream.tls_policy.pin, PIN);
 	assert_string_equal(target.upstream.source, "192.0.2.1");
 	assert_int_equal(target.upstream.delete_policy, DELETE_EXPUNGE);
@@ -210,7 +214,7 @@ static void test_url(void **state)
 	assert_int_equal(map_target(map, map_find(map, "x@y"), "x@y", &why, &target).kind, 0);
 	assert_string_equal(target.upstream.folder, "a \"b\\c");
 	assert_string_equal(target.login, "x@y");
-	assert_null(target.local);
+	assert_int_equal(target.locals.count, 0);
 	map_target_fini(&target);
 	map_release(map);
 	assert_null(map_from_url("imap://mail.example.org", &faults));
@@ -267,7 +271,7 @@ static struct map *load(const char *dir, struct faults *faults)
 	char path[256];
 
 	snprintf(path, sizeof path, "%s/map", dir);
-	return map_load(path, faults);
+	return map_load(path, false, faults);
 }
 
 static void assert_load(const char *dir, const char *want)

@@ -15,6 +15,10 @@
 #include "session/sasl.h"
 #include "tests/fake/canned.h"
 
+/* RFC 2195 section 2 */
+#define STAMP "<1896.697170952@postoffice.reston.mci.net>"
+#define STAMPED "+ PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n"
+
 struct exchange_case {
 	const char *mechanism, *initial;
 	const char *input; /* the client's lines */
@@ -33,9 +37,10 @@ static void run(const struct exchange_case *c, size_t chunk)
 	assert_non_null(mechanism);
 	canned_init(&canned, ERR_CLIENT, c->input, strlen(c->input));
 	canned.chunk = chunk;
-	struct err err = sasl_run(mechanism, &canned.stream, c->initial, &claim);
+	struct err err = sasl_run(mechanism, &canned.stream, c->initial, STAMP, &claim);
 	assert_int_equal(stream_flush(&canned.stream).kind, ERR_NONE);
-	assert_int_equal(err.kind, c->kind);
+	if (err.kind != c->kind)
+		fail_msg("%s %s: %s", c->mechanism, c->initial ? c->initial : c->input, err.what);
 	if (c->code)
 		assert_int_equal(err.code, c->code);
 	if (c->name) {
@@ -93,6 +98,81 @@ static const struct exchange_case cases[] = {
 	/* NUL, LF inside */
 	{"LOGIN", NULL, "am8AZQ==\r\nc2VjcmV0\r\n", NULL, ERR_LOGIN, 0, NULL, NULL},
 	{"LOGIN", NULL, "am9l\r\nc2VjCnJldA==\r\n", NULL, ERR_LOGIN, 0, NULL, NULL},
+	/* RFC 2195 section 2 */
+	{"CRAM-MD5", NULL, "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw\r\n", STAMPED,
+	 ERR_NONE, 0, "tim", "b913a602c7eda7a495b4e6e7334d3890"},
+	{"CRAM-MD5", NULL, "dGltIGEgYiBiOTEzYTYwMmM3ZWRhN2E0OTViNGU2ZTczMzRkMzg5MA==\r\n", STAMPED,
+	 ERR_NONE, 0, "tim a b", "b913a602c7eda7a495b4e6e7334d3890"},
+	{"CRAM-MD5", NULL, "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODk=\r\n", STAMPED,
+	 ERR_LOGIN, 0, NULL, NULL},
+	{"CRAM-MD5", NULL, "dGltIHhiMTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw\r\n", STAMPED,
+	 ERR_LOGIN, 0, NULL, NULL},
+	{"CRAM-MD5", NULL, "YjkxM2E2MDJjN2VkYTdhNDk1YjRlNmU3MzM0ZDM4OTA=\r\n", STAMPED, ERR_LOGIN,
+	 0, NULL, NULL},
+	{"CRAM-MD5", NULL, "dABtIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw\r\n", STAMPED,
+	 ERR_LOGIN, 0, NULL, NULL},
+	/* the server begins (J-02) */
+	{"CRAM-MD5", "Zm9v", "", "", ERR_REFUSED, EINVAL, NULL, NULL},
+	{"CRAM-MD5", "=", "", "", ERR_REFUSED, EINVAL, NULL, NULL},
+	/* as Google has it; in one step and in two */
+	{"XOAUTH2",
+	 "dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB2RjlkZnQ0cW1UYzJOdmIzUmxja0JoZEhSaGRtb"
+	 "HpkR0V1WTI5dENnPT0BAQ==",
+	 "", "", ERR_NONE, 0, "someuser@example.com", "vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg=="},
+	{"XOAUTH2", NULL,
+	 "dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB2RjlkZnQ0cW1UYzJOdmIzUmxja0JoZEhSaGRtb"
+	 "HpkR0V1WTI5dENnPT0BAQ==\r\n",
+	 "+ \r\n", ERR_NONE, 0, "someuser@example.com",
+	 "vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg=="},
+	{"XOAUTH2", "dXNlcj1hAWF1dGg9QmVhcmVyIHgB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "dXNlcj1hAWF1dGg9QmFzaWMgeAEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "dXNlcj1hAWF1dGg9QmVhcmVyIAEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "dXNlcj1hAWF1dGg9QmVhcmVyIHggeQEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "dXNlcj1hAQE=", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "YXV0aD1CZWFyZXIgeAEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "dXNlcj0BYXV0aD1CZWFyZXIgeAEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "dXNlcj1hAWF1dGg9QmVhcmVyIHgBYXV0aD1CZWFyZXIgeQEB", "", "", ERR_LOGIN, 0, NULL,
+	 NULL},
+	{"XOAUTH2", "dXNlcj1hAWF1dGg9QmVhcmVyIHgBAXo=", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "dXNlcj1hAAFhdXRoPUJlYXJlciB4AQE=", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"XOAUTH2", "dXNlcj1hAWF1dGg9QmVhcmVyIHgNCgEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	/* RFC 7628 section 4.1 */
+	{"OAUTHBEARER",
+	 "bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9c2VydmVyLmV4YW1wbGUuY29tAXBvcnQ9MTQzAWF1dGg9QmVhcmVyI"
+	 "HZGOWRmdDRxbVRjMk52YjNSbGNrQmhiSFJoZG1semRHRXVZMjl0Q2c9PQEB",
+	 "", "", ERR_NONE, 0, "user@example.com", "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="},
+	{"OAUTHBEARER", "eSwsAWF1dGg9YmVhcmVyIHgBAQ==", "", "", ERR_NONE, 0, "", "x"},
+	{"OAUTHBEARER", "bixhPWE9MkNiPTNEYywBYXV0aD1CZWFyZXIgeAEB", "", "", ERR_NONE, 0, "a,b=c",
+	 "x"},
+	{"OAUTHBEARER", "cD10bHMtdW5pcXVlLCwBYXV0aD1CZWFyZXIgeAEB", "", "", ERR_LOGIN, 0, NULL,
+	 NULL},
+	{"OAUTHBEARER", "bixhPWE9MmNiLAFhdXRoPUJlYXJlciB4AQE=", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"OAUTHBEARER", "bixhPWEsYiwBYXV0aD1CZWFyZXIgeAEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"OAUTHBEARER", "biwBYXV0aD1CZWFyZXIgeAEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"OAUTHBEARER", "bixhPWEsAQE=", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"OAUTHBEARER", "bixhPWEsYXV0aD1CZWFyZXIgeAEB", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"OAUTHBEARER", "AQ==", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"EXTERNAL", "=", "", "", ERR_NONE, 0, "", ""},
+	{"EXTERNAL", NULL, "\r\n", "+ \r\n", ERR_NONE, 0, "", ""},
+	{"EXTERNAL", "am9l", "", "", ERR_NONE, 0, "joe", ""},
+	{"EXTERNAL", "agBl", "", "", ERR_LOGIN, 0, NULL, NULL},
+	/* RFC 5802 section 5, RFC 7677 section 3 */
+	{"SCRAM-SHA-1", "biwsbj11c2VyLHI9ZnlrbytkMmxiYkZnT05Sdjlxa3hkYXdM", "", "", ERR_NONE, 0,
+	 "user", ""},
+	{"SCRAM-SHA-256", NULL, "biwsbj11c2VyLHI9ck9wck5HZndFYmVSV2diTkVrcU8=\r\n", "+ \r\n",
+	 ERR_NONE, 0, "user", ""},
+	{"SCRAM-SHA-256-PLUS", "cD10bHMtZXhwb3J0ZXIsLG49YT0yQ2Iscj14", "", "", ERR_NONE, 0, "a,b",
+	 ""},
+	{"SCRAM-SHA-256", "eSxhPWpvZSxuPWpvZSxyPXg=", "", "", ERR_NONE, 0, "joe", ""},
+	{"SCRAM-SHA-256", "=", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"SCRAM-SHA-256", "biws", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"SCRAM-SHA-256", "biwscj14", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"SCRAM-SHA-256", "biwsbj0scj14", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"SCRAM-SHA-256", "bixhPWFubixuPWpvZSxyPXg=", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"SCRAM-SHA-256", "biwsbj1hPTJjLHI9eA==", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"SCRAM-SHA-256", "biwsbj1qb2U=", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"SCRAM-SHA-256", "biwsbj1qAGUscj14", "", "", ERR_LOGIN, 0, NULL, NULL},
+	{"SCRAM-SHA-256", "biwsbj1qCmUscj14", "", "", ERR_LOGIN, 0, NULL, NULL},
 };
 
 static void test_exchanges(void **state)
@@ -175,7 +255,7 @@ static void test_long_lines(void **state)
 	struct canned canned;
 	struct sasl_claim claim;
 	canned_init(&canned, ERR_CLIENT, input, strlen(input));
-	assert_int_equal(sasl_run(sasl_find("PLAIN", 5), &canned.stream, NULL, &claim).kind,
+	assert_int_equal(sasl_run(sasl_find("PLAIN", 5), &canned.stream, NULL, STAMP, &claim).kind,
 			 ERR_NONE);
 	assert_string_equal(claim.name, "joe");
 	assert_int_equal(strlen(claim.password), PASS - 5);
@@ -185,7 +265,7 @@ static void test_long_lines(void **state)
 	memset(input, 'A', 70000);
 	strcpy(input + 70000, "\r\nNOOP\r\n");
 	canned_init(&canned, ERR_CLIENT, input, strlen(input));
-	struct err err = sasl_run(sasl_find("PLAIN", 5), &canned.stream, NULL, &claim);
+	struct err err = sasl_run(sasl_find("PLAIN", 5), &canned.stream, NULL, STAMP, &claim);
 	assert_int_equal(err.kind, ERR_REFUSED);
 	assert_int_equal(err.code, E2BIG);
 	const char *line;
@@ -206,7 +286,7 @@ static void test_lines_are_wiped(void **state)
 
 	(void)state;
 	canned_init(&canned, ERR_CLIENT, input, strlen(input));
-	assert_int_equal(sasl_run(sasl_find("LOGIN", 5), &canned.stream, NULL, &claim).kind,
+	assert_int_equal(sasl_run(sasl_find("LOGIN", 5), &canned.stream, NULL, STAMP, &claim).kind,
 			 ERR_NONE);
 	assert_int_equal(stream_pending(&canned.stream), strlen("STAT\r\n"));
 	const struct buf *in = &canned.stream.in;
@@ -226,14 +306,22 @@ static void test_table(void **state)
 	assert_null(sasl_find("PLAINX", 6));
 	assert_null(sasl_find("", 0));
 	assert_null(sasl_find("GSSAPI", 6));
-	assert_true(sasl_is_plaintext(sasl_find("PLAIN", 5)));
-	assert_true(sasl_is_plaintext(sasl_find("LOGIN", 5)));
-	assert_int_equal(sasl_list(out, true, " ", ""), strlen(" PLAIN LOGIN"));
+	unsigned plain = WAY_PLAIN | WAY_LOGIN | WAY_XOAUTH2 | WAY_OAUTHBEARER;
+	assert_int_equal(sasl_plaintext_ways(), plain);
+	assert_int_equal(sasl_list(out, WAY_PLAIN | WAY_LOGIN, " ", ""), strlen(" PLAIN LOGIN"));
 	assert_string_equal(out, " PLAIN LOGIN");
-	assert_int_equal(sasl_list(out, true, "", "\r\n"), strlen("PLAIN\r\nLOGIN\r\n"));
+	assert_int_equal(sasl_list(out, WAY_PLAIN | WAY_LOGIN, "", "\r\n"),
+			 strlen("PLAIN\r\nLOGIN\r\n"));
 	assert_string_equal(out, "PLAIN\r\nLOGIN\r\n");
-	assert_int_equal(sasl_list(out, false, " ", ""), 0);
+	assert_int_equal(sasl_list(out, WAY_APOP, " ", ""), 0);
 	assert_string_equal(out, "");
+	/* All there are fit, and what fetchmail can do is in what it sees. */
+	size_t all = sasl_list(out, ~0u, "SASL ", "\r\n");
+	assert_true(all < SASL_LIST_MAX);
+	sasl_list(out, ~0u, " ", "");
+	out[SASL_LIST_FIRST - strlen("SASL")] = '\0';
+	assert_non_null(strstr(out, "CRAM-MD5"));
+	assert_non_null(strstr(out, "SCRAM-SHA-256"));
 }
 
 int main(void)

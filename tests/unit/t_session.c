@@ -116,7 +116,7 @@ static const struct talk talks[] = {
 	 HELLO "-ERR unknown command\r\n-ERR unknown command\r\n" BAD_STATE "+OK\r\n", 0},
 	{"AUTH GSSAPI\r\nAUTH CRAM-MD5 Zm9v\r\nAUTH\r\nAPOP joe x\r\n",
 	 GREETING "-ERR mechanism not supported\r\n-ERR mechanism not supported\r\n"
-		  "+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n-ERR unknown command\r\n",
+		  "+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n-ERR no APOP here\r\n",
 	 0},
 	/* SASL */
 	{"AUTH PLAIN AGpvZQBzZWNyZXQ=\r\nSTAT\r\n",
@@ -146,6 +146,8 @@ static const struct talk talks[] = {
 	{"POST / HTTP/1.1\r\nUSER joe\r\nPASS secret\r\n",
 	 GREETING "-ERR this is a POP3 server\r\n", 0},
 	{"\x16\x03\x01 hello\n" BYE, GREETING "-ERR this is a POP3 server\r\n", 0},
+	{"\x16\x03\x01", GREETING "-ERR this is a POP3 server\r\n", 0},
+	{"CAPA extra\r\n\x16", GREETING "-ERR wrong number of arguments\r\n-ERR this is a POP3 server\r\n", 0},
 	{IN "GET 1\r\nNOOP\r\n", HELLO "-ERR unknown command\r\n+OK\r\n", 0},
 };
 

@@ -25,7 +25,7 @@ enum verb { END, PUT, ERASE, GET, WALK, PAIR };
 
 struct step {
 	enum verb verb;
-	const char *key;   /* PAIR: two keys, separated by a blank */
+	const char *key;   /* PAIR: two keys, separated by a blank; WALK: prefixes, by "|" */
 	const char *value; /* to be put; expected of GET; keys of WALK separated by blanks */
 	uint64_t was;
 	bool is_stale;
@@ -92,6 +92,15 @@ static const struct row rows[] = {
 	  {WALK, "a", "a a\tZ a\tz a\t\xc3\xa4 aa\t1", 0, false},
 	  {WALK, "c", "", 0, false},
 	  {WALK, "", "a a\tZ a\tz a\t\xc3\xa4 aa\t1 b\t1", 0, false}}},
+	{"several ranges in the order in which they are given",
+	 {{PUT, "a\t1", "1", 0, false},
+	  {PUT, "b\t", "2", 0, false},
+	  {PUT, "b\t2", "3", 0, false},
+	  {PUT, "c", "4", 0, false},
+	  {WALK, "b\t|a\t", "b\t b\t2 a\t1", 0, false},
+	  {WALK, "d|c", "c", 0, false},
+	  {WALK, "c|d", "c", 0, false},
+	  {WALK, "b\t|b", "b\t b\t2 b\t b\t2", 0, false}}},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
@@ -112,6 +121,20 @@ static bool visit_key(void *arg, const char *key, const void *value, size_t len,
 		 key);
 	walking->last = version;
 	return --walking->left > 0;
+}
+
+/* Ranges of `prefixes`, at most 4, all with one visitor. */
+static struct err walk(struct state_store *store, const struct env *env, const char *prefixes,
+		       struct walking *walking)
+{
+	struct state_range ranges[4];
+	char copy[64], *at = copy;
+	size_t count = 0;
+
+	snprintf(copy, sizeof copy, "%s", prefixes);
+	while (at && count < 4)
+		ranges[count++] = (struct state_range){strsep(&at, "|"), visit_key, walking};
+	return store->ops->walk(store, env, ranges, count);
 }
 
 static uint64_t get(struct state_store *store, const struct env *env, const char *key,
@@ -162,9 +185,7 @@ static void run_row(const struct row *row, struct state_store *store, const stru
 			get(store, env, step->key, step->value);
 			break;
 		case WALK:
-			assert_int_equal(
-				store->ops->walk(store, env, step->key, visit_key, &walking).kind,
-				ERR_NONE);
+			assert_int_equal(walk(store, env, step->key, &walking).kind, ERR_NONE);
 			assert_string_equal(walking.keys, step->value);
 			break;
 		default:
@@ -273,7 +294,8 @@ static void test_largest(void **nothing)
 static void test_walk_ends_early(void **nothing)
 {
 	struct rig rig;
-	struct walking walking = {"", 2, 0};
+	struct walking first = {"", 2, 0}, second = {"", 1, 0};
+	const struct state_range ranges[] = {{"", visit_key, &first}, {"b", visit_key, &second}};
 
 	(void)nothing;
 	rig_init(&rig);
@@ -281,10 +303,9 @@ static void test_walk_ends_early(void **nothing)
 	assert_int_equal(rig_put_text(&rig, "a", "1").kind, ERR_NONE);
 	assert_int_equal(rig_put_text(&rig, "b", "2").kind, ERR_NONE);
 	assert_int_equal(rig_put_text(&rig, "c", "3").kind, ERR_NONE);
-	assert_int_equal(
-		rig.store->ops->walk(rig.store, &rig.world.env, "", visit_key, &walking).kind,
-		ERR_NONE);
-	assert_string_equal(walking.keys, "a b");
+	assert_int_equal(rig.store->ops->walk(rig.store, &rig.world.env, ranges, 2).kind, ERR_NONE);
+	assert_string_equal(first.keys, "a b");
+	assert_string_equal(second.keys, "b");
 	rig_fini(&rig);
 }
 
@@ -347,8 +368,7 @@ static void test_fake(void **nothing)
 	state.broken_key = "b";
 	assert_int_equal(store->ops->get(store, &world.env, "b", &buf, &version).code, EBADMSG);
 	assert_int_equal(store->ops->get(store, &world.env, "a", &buf, &version).kind, ERR_NONE);
-	assert_int_equal(store->ops->walk(store, &world.env, "", visit_key, &walking).code,
-			 EBADMSG);
+	assert_int_equal(walk(store, &world.env, "", &walking).code, EBADMSG);
 	state.read_code = EIO;
 	assert_int_equal(store->ops->get(store, &world.env, "a", &buf, &version).code, EIO);
 	assert_int_equal(state.failed, 5);

@@ -24,6 +24,7 @@
 #include "proxy/io/offload.h"
 #include "proxy/io/tcp.h"
 #include "proxy/io/tls.h"
+#include "proxy/io/tls_ticket.h"
 #include "proxy/io/world.h"
 #include "tests/fake/loop.h"
 
@@ -42,6 +43,7 @@ struct scene {
 	const struct shop *shop;
 	struct tls_server_conf *server;
 	struct tls_client_conf *client;
+	struct world world; /* for the client's pool */
 	struct tls_policy policy;
 	void *extra;          /* the test's own */
 	struct stream *plain; /* the server's, while it is being wrapped */
@@ -199,7 +201,7 @@ static struct stream *secure(struct bench *bench)
 	struct scene *scene = scene_of(bench);
 	struct stream *stream;
 
-	scene->client_err = tls_connect(scene->client, dial(bench), &scene->policy, &stream);
+	scene->client_err = tls_connect(&scene->world.env, scene->client, dial(bench), &scene->policy, &stream);
 	return stream;
 }
 
@@ -209,9 +211,11 @@ static void scene_init(struct bench *bench, struct scene *scene, const struct sh
 	struct notice why;
 
 	*scene = (struct scene){.shop = shop};
-	struct err err = tls_server_conf_new(cert, shop->key, 12, &why, &scene->server);
+	struct tls_server_setup setup = {"test", &cert, &(const char *){shop->key}, 1, NULL, 12, NULL};
+	struct err err = tls_server_conf_new(&setup, &why, &scene->server);
 	assert_int_equal(err.kind, ERR_NONE);
 	scene->client = tls_client_conf_new();
+	world_init(&scene->world, &bench->fibers, scene->client);
 	scene->policy = (struct tls_policy){.host = "mail.example", .ca_file = shop->ca};
 	bench->arg = scene;
 }
@@ -362,7 +366,8 @@ static void t_verify(void **state)
 		struct scene scene;
 		bench_set_up((void **)&bench);
 		scene_init(bench, &scene, shop, cases[i].cert);
-		scene.policy = (struct tls_policy){cases[i].host, cases[i].ca, cases[i].pin};
+		scene.policy = (struct tls_policy){
+			.host = cases[i].host, .ca_file = cases[i].ca, .pin = cases[i].pin};
 		bench_spawn(bench, run_server);
 		bench_spawn(bench, verify_client);
 		bench_run(bench);
@@ -382,7 +387,7 @@ static void bad_ca_client(void *arg)
 	struct stream *stream = bench_accept(bench), *out = stream;
 
 	scene->policy.ca_file = "/nonexistent/ca.pem";
-	scene->client_err = tls_connect(scene->client, stream, &scene->policy, &out);
+	scene->client_err = tls_connect(&scene->world.env, scene->client, stream, &scene->policy, &out);
 	CHECK(bench, scene->client_err.kind == ERR_POLICY && !out);
 }
 
@@ -593,8 +598,16 @@ static struct err with_tool(const struct shop *shop, int min_version, struct too
 	bench_set_up((void **)&bench);
 	scene_init(bench, &scene, shop, shop->good);
 	tls_server_conf_release(scene.server);
-	struct err err =
-		tls_server_conf_new(shop->good, shop->key, min_version, &why, &scene.server);
+	struct tls_tickets *tickets = tls_tickets_new(&scene.world.env);
+	struct tls_server_setup setup = {
+		.name = "test",
+		.certs = &(const char *){shop->good},
+		.keys = &(const char *){shop->key},
+		.count = 1,
+		.min_version = min_version,
+		.tickets = tickets,
+	};
+	struct err err = tls_server_conf_new(&setup, &why, &scene.server);
 	assert_int_equal(err.kind, ERR_NONE);
 	scene.serve = serve_to_end;
 	tool->bench = bench;
@@ -605,6 +618,7 @@ static struct err with_tool(const struct shop *shop, int min_version, struct too
 	bench_spawn(bench, tool_client);
 	bench_run(bench);
 	scene_fini(&scene);
+	tls_tickets_free(tickets);
 	assert_int_equal(bench_tear_down((void **)&bench), 0);
 	return scene.server_err;
 }
@@ -778,7 +792,9 @@ static void t_server_files(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct notice why;
 		struct tls_server_conf *conf = (struct tls_server_conf *)&why;
-		struct err err = tls_server_conf_new(cases[i].cert, cases[i].key, 12, &why, &conf);
+		struct tls_server_setup setup = {
+			"test", &(const char *){cases[i].cert}, &(const char *){cases[i].key}, 1, NULL, 12, NULL};
+		struct err err = tls_server_conf_new(&setup, &why, &conf);
 		assert_int_equal(err.kind, ERR_POLICY);
 		assert_null(conf);
 		assert_int_equal(strncmp(why.text, cases[i].blamed, strlen(cases[i].blamed)), 0);
