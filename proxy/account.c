@@ -270,7 +270,8 @@ static unsigned gate_ways(const struct accounts *accounts, const struct stream *
 		if (abilities & MAP_HAS_PLAIN)
 			ways |= WAY_SCRAM_SHA_1_PLUS;
 	}
-	if (client && tls_peer_names(client, is_any, &has_certificate) && has_certificate)
+	if (client && abilities & MAP_HAS_OWN && tls_peer_names(client, is_any, &has_certificate) &&
+	    has_certificate)
 		ways |= WAY_EXTERNAL;
 	return ways & gate->ways;
 }

@@ -17,12 +17,16 @@ enum { DONE = 0, FAILED = 1, USAGE = 2 };
 
 /* --- query -------------------------------------------------------------------------------- */
 
-/* A value as it could stand in the map; of a secret only its scheme. */
+/* A value as it could stand in the map; of a secret only whose it is and its scheme. */
 static void print_value(enum map_attribute attribute, const char *value)
 {
+	size_t name = attribute == MAP_LOCAL ? local_name_len(value) : 0;
+	const char *secret = name ? value + name + 1 : value;
+
 	printf("%s=", map_attribute_name(attribute));
 	if (map_attribute_is_secret(attribute)) {
-		printf("%.*s***", *value == '{' ? (int)strcspn(value, "}") + 1 : 0, value);
+		int scheme = *secret == '{' ? (int)strcspn(secret, "}") + 1 : 0;
+		printf("%.*s***", (int)(secret - value) + scheme, value);
 	} else if (!value[strcspn(value, " \"#")]) {
 		fputs(value, stdout);
 	} else {
@@ -36,6 +40,13 @@ static void print_value(enum map_attribute attribute, const char *value)
 	}
 }
 
+static void print_local(void *arg, const char *value, const char *file, int line)
+{
+	(void)arg;
+	print_value(MAP_LOCAL, value);
+	printf("    %s:%d\n", file, line);
+}
+
 static void print_attributes(const struct map *map, const struct map_entry *entry)
 {
 	for (int i = 0; i < MAP_ATTRIBUTES; i++) {
@@ -44,6 +55,10 @@ static void print_attributes(const struct map *map, const struct map_entry *entr
 		const char *value = map_value(map, entry, (enum map_attribute)i, &file, &line);
 		if (!value)
 			continue;
+		if (i == MAP_LOCAL) {
+			map_each_local(map, entry, print_local, NULL);
+			continue;
+		}
 		print_value((enum map_attribute)i, value);
 		printf("    %s:%d\n", file, line);
 	}

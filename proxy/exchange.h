@@ -16,8 +16,9 @@ enum { EXCHANGE_KEY = 32 }; /* octets */
 /* Leads the exchange of a claim (kind CREDENTIAL_EXCHANGE). The first secret that can answer it counts:
  * {plain}, or {scram-sha-256} for SCRAM-SHA-256 and -PLUS. Without one, or with `locals` NULL for a name
  * that nobody has, it is led all the same, with a salt made of `name` and `key`, so that a name has the
- * same one each time, and fails at the proof (J-05). `rounds`: of SCRAM-SHA-256 where the secret does not tell. `is_plus_offered`: a client that says it could
- * bind the channel, and was not offered it, has been lied to on the way: it is refused.
+ * same one each time, and fails at the proof (J-05). `rounds`: of SCRAM-SHA-256 where the secret does
+ * not tell. `is_plus_offered`: a client that says it could bind the channel, and was not offered it, has
+ * been lied to on the way: it is refused.
  * OK: proved, and the client has taken our own proof; *which is the secret's place in the list.
  * ERR_LOGIN: the proof is wrong, with the reason in `why`; ERR_REFUSED, ERR_CLIENT: as of claim->ask.
  * ERR_UPSTREAM: memory is out. Waits. */

@@ -155,26 +155,50 @@ void map_values_of(const struct map *map, const struct map_entry *entry, struct 
 		values_add(&map->entries[map->defaults - 1], values);
 }
 
-static void locals_in(const struct map_entry *entry, struct local_list *out)
+static size_t locals_in(const struct map *map, const struct map_entry *entry,
+			void (*visit)(void *arg, const char *value, const char *file, int line),
+			void *arg)
 {
 	const char *at = map_pairs(entry);
+	size_t count = 0;
 
 	for (unsigned i = 0; i < entry->attributes; i++) {
 		struct map_pair pair = map_pair_at(entry, at);
-		if (pair.attribute == MAP_LOCAL && out->count < LOCAL_MAX)
-			out->value[out->count++] = pair.value;
 		at = pair.next;
+		if (pair.attribute != MAP_LOCAL)
+			continue;
+		visit(arg, pair.value, map->files[entry->file].name, pair.line);
+		count++;
 	}
+	return count;
+}
+
+void map_each_local(const struct map *map, const struct map_entry *entry,
+		    void (*visit)(void *arg, const char *value, const char *file, int line),
+		    void *arg)
+{
+	size_t count = locals_in(map, entry, visit, arg);
+
+	if (!count && entry->profile)
+		count = locals_in(map, &map->entries[entry->profile - 1], visit, arg);
+	if (!count && map->defaults)
+		locals_in(map, &map->entries[map->defaults - 1], visit, arg);
+}
+
+static void add_local(void *arg, const char *value, const char *file, int line)
+{
+	struct local_list *list = arg;
+
+	(void)file;
+	(void)line;
+	if (list->count < LOCAL_MAX)
+		list->value[list->count++] = value;
 }
 
 void map_locals_of(const struct map *map, const struct map_entry *entry, struct local_list *out)
 {
 	out->count = 0;
-	locals_in(entry, out);
-	if (!out->count && entry->profile)
-		locals_in(&map->entries[entry->profile - 1], out);
-	if (!out->count && map->defaults)
-		locals_in(&map->entries[map->defaults - 1], out);
+	map_each_local(map, entry, add_local, out);
 }
 
 static const char *value_in(const struct map *map, uint32_t index, enum map_attribute attribute,

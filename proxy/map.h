@@ -84,6 +84,7 @@ enum map_ability {
 	MAP_RELAYS_SCRAM_SHA_256 =
 		8, /* one of these whose auth= says that it knows this mechanism */
 	MAP_RELAYS_SCRAM_SHA_1 = 16,
+	MAP_HAS_OWN = 32, /* a mailbox for which popgate itself proves who comes */
 };
 unsigned map_abilities(const struct map *);
 
@@ -101,10 +102,14 @@ bool map_entry_is_exact(const struct map_entry *);
 const char *map_entry_key(const struct map_entry *); /* borrowed from the map */
 void map_entry_place(const struct map *, const struct map_entry *, const char **file, int *line);
 
-/* The raw value of an attribute, NULL if it is not set anywhere; *file and *line (may be NULL) say
- * where it stands. */
+/* The raw value of an attribute, of several the first, NULL if it is not set anywhere; *file and *line
+ * (may be NULL) say where it stands. */
 const char *map_value(const struct map *, const struct map_entry *, enum map_attribute,
 		      const char **file, int *line);
+/* All local= of an entry in their order: its own, else those of its profile, else of %defaults. */
+void map_each_local(const struct map *, const struct map_entry *,
+		    void (*visit)(void *arg, const char *value, const char *file, int line),
+		    void *arg);
 /* Every place where an attribute is set, in entries, profiles and defaults. */
 void map_each(const struct map *, enum map_attribute,
 	      void (*visit)(void *arg, const char *value, const char *file, int line), void *arg);

@@ -3,8 +3,10 @@
  * name has a mailbox, and above all who proves what.
  *
  * The three rules of proof. A secret for the upstream that stands in the map must not be lent to
- * whoever connects: it needs local=; popgate's own certificate, where auth=external, is one. A local store asks nobody: it needs local=. And after local=
- * the client's password is no longer the upstream's: an IMAP upstream needs a secret of its own.
+ * whoever connects: it needs local=; popgate's own certificate, where auth=external, is one. A local
+ * store asks nobody: it needs local=. And after local= the client's password is no longer the
+ * upstream's: an IMAP upstream needs a secret of its own. Where clients have certificates these are as
+ * good as a local=.
  */
 #include <string.h>
 
@@ -109,28 +111,38 @@ bool map_is_passed_through(const struct map_values *values)
 	       !map_url_parse(values->of[MAP_UPSTREAM], &url) && url.store == MAP_STORE_IMAP;
 }
 
-/* One secret a device, each device once. */
-static const char *locals_refusal(const struct map_entry *entry)
-{
-	struct local_list own = {.count = 0};
-	const char *at = map_pairs(entry);
+struct roll {
+	struct local_list list;
+	const char *wrong;
+};
 
-	for (unsigned i = 0; i < entry->attributes; i++) {
-		struct map_pair pair = map_pair_at(entry, at);
-		at = pair.next;
-		if (pair.attribute != MAP_LOCAL)
-			continue;
-		if (own.count == LOCAL_MAX)
-			return "more than 16 local= in one entry";
-		size_t len = local_name_len(pair.value);
-		for (size_t k = 0; k < own.count; k++)
-			if (text_same_n(own.value[k], local_name_len(own.value[k]), pair.value,
-					len))
-				return len ? "two local= of the same name"
-					   : "two local= without a name";
-		own.value[own.count++] = pair.value;
-	}
-	return NULL;
+static void enroll(void *arg, const char *value, const char *file, int line)
+{
+	struct roll *roll = arg;
+	struct local_list *list = &roll->list;
+	size_t len = local_name_len(value);
+
+	(void)file;
+	(void)line;
+	for (size_t i = 0; i < list->count && !roll->wrong; i++)
+		if (text_same_n(list->value[i], local_name_len(list->value[i]), value, len))
+			roll->wrong =
+				len ? "two local= of the same name"
+				    : "two local= without a name: NAME:{scheme}... tells which "
+				      "device it is";
+	if (list->count == LOCAL_MAX)
+		roll->wrong = "more than 16 local=";
+	else
+		list->value[list->count++] = value;
+}
+
+/* One secret a device, each device once. */
+static const char *locals_refusal(const struct map *map, const struct map_entry *entry)
+{
+	struct roll roll = {.wrong = NULL};
+
+	map_each_local(map, entry, enroll, &roll);
+	return roll.wrong;
 }
 
 /* Adds what an entry can answer. */
@@ -150,8 +162,10 @@ static void note_abilities(struct map *map, const struct map_entry *entry,
 	for (size_t i = 0; i < locals.count && !map->scram_rounds; i++)
 		if (verify_scram(local_secret(locals.value[i]), &scram))
 			map->scram_rounds = scram.rounds;
-	if (!map_is_passed_through(values))
+	if (!map_is_passed_through(values)) {
+		map->abilities |= values->of[MAP_UPSTREAM] ? MAP_HAS_OWN : 0;
 		return;
+	}
 	map->abilities |= MAP_HAS_PASS_THROUGH;
 	if (auth && imap_auth_names(auth, "scram-sha-256"))
 		map->abilities |= MAP_RELAYS_SCRAM_SHA_256;
@@ -206,7 +220,7 @@ static const char *entry_refusal(const struct map *map, const struct map_entry *
 	if (!wrong && url.store == MAP_STORE_IMAP)
 		wrong = auth_refusal(map, values, &url);
 	if (!wrong)
-		wrong = locals_refusal(entry);
+		wrong = locals_refusal(map, entry);
 	return wrong ? wrong : proof_refusal(map, values, url.store);
 }
 

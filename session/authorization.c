@@ -18,7 +18,7 @@
 #include "session/reply.h"
 #include "session/sasl.h"
 
-enum { APOP_DIGITS = 32 };
+enum { APOP_DIGITS = 32, HOLD_STEP_MS = 1000 };
 
 unsigned authorization_ways(const struct session *session)
 {
@@ -28,6 +28,9 @@ unsigned authorization_ways(const struct session *session)
 
 	if (!session->is_tls && !session->is_cleartext_allowed)
 		ways &= ~sasl_plaintext_ways();
+	/* A token opens more than a mailbox: it is never shown to the network (RFC 6750 section 5.3). */
+	if (!session->is_tls)
+		ways &= ~(unsigned)(WAY_XOAUTH2 | WAY_OAUTHBEARER);
 	return ways;
 }
 
@@ -86,6 +89,15 @@ static bool is_name(const char *name)
 	return len && len <= NAME_MAX_OCTETS;
 }
 
+/* Waits until then, but no longer than the client's stream lives: a program that ends cuts it. */
+static void hold_back(const struct session *session, uint64_t until_ms)
+{
+	const struct env *env = session->env;
+
+	for (uint64_t now; (now = env->ops->now(env)) < until_ms && !session->client->is_aborted;)
+		env->ops->sleep(env, until_ms - now < HOLD_STEP_MS ? until_ms - now : HOLD_STEP_MS);
+}
+
 /* Counts a refused credential, logs it and lets the guesser wait (B-08). The moment of the answer
  * depends on when the claim was complete and on how often it went wrong, and not on how long it took to
  * find that out: that would tell which names exist (B-05). */
@@ -94,7 +106,6 @@ static struct err refuse(struct session *session, const struct credential *claim
 	const struct env *env = session->env;
 	struct accounts *accounts = session->accounts;
 	uint64_t delay = session->conf->failure_ms;
-	uint64_t spent = env->ops->now(env) - session->claimed_ms;
 
 	LOG(&session->log, LEVEL_NOTE, "login-failed", log_text("user", claim->name),
 	    log_text("mechanism", claim->mechanism), log_text("what", why.what),
@@ -111,8 +122,7 @@ static struct err refuse(struct session *session, const struct credential *claim
 		delay = asked;
 	authorization_leave(session);
 	TRY(reply_flush(session));
-	if (delay > spent)
-		env->ops->sleep(env, delay - spent);
+	hold_back(session, session->claimed_ms + delay);
 	return why;
 }
 
@@ -192,8 +202,10 @@ static uint64_t exchange_end(const struct session *session)
 static struct err ask_client(void *arg, const void *challenge, size_t len, struct buf *answer)
 {
 	struct session *session = arg;
-	struct err err = sasl_ask(session->client, challenge, len, answer);
 
+	/* What others took to find the question is not the client's time. */
+	stream_limit(session->client, session->conf->stall_ms, exchange_end(session));
+	struct err err = sasl_ask(session->client, challenge, len, answer);
 	session->claimed_ms = session->env->ops->now(session->env);
 	return err;
 }
@@ -227,6 +239,7 @@ static struct err exchange(struct session *session, const struct sasl_mechanism 
 	}
 	sasl_claim_fini(&said);
 	if (err.kind == ERR_LOGIN && claim.ask) {
+		stream_limit(session->client, session->conf->stall_ms, exchange_end(session));
 		struct err told = sasl_regret(mechanism, session->client);
 		if (told.kind)
 			err = told;

@@ -44,6 +44,7 @@ static struct err decode(const char *text, size_t len, struct buf *out)
 		return ERR(ERR_REFUSED, E2BIG, "response too long");
 	if (!text_unbase64(room, &decoded, text, len))
 		return ERR(ERR_REFUSED, EINVAL, "not base64");
+	room[decoded] = '\0'; /* not one of the octets: the end that sasl_message.h wants */
 	buf_added(out, decoded);
 	return OK;
 }

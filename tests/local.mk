@@ -16,10 +16,10 @@ BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_st
 UPSTREAM_TESTS = tests/unit/t_state tests/unit/t_state_disk tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_uidl tests/unit/t_ledger tests/unit/t_ledger_state tests/unit/t_ledger_match tests/unit/t_journal tests/unit/t_lock tests/unit/t_health tests/unit/t_imap_quirks tests/unit/t_imap_login tests/unit/t_imap_caps tests/unit/t_imap_auth tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_facts tests/unit/t_imap_lines tests/unit/t_imap_talk tests/unit/t_imap_name tests/unit/t_seal \
 	tests/unit/t_imap tests/unit/t_imap_poison tests/unit/t_imap_known tests/unit/t_cut tests/unit/t_maildir tests/unit/t_maildir_mail tests/unit/t_maildir_update tests/unit/t_maildir_keep
 SESSION_TESTS = tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
-	tests/unit/t_session_login tests/unit/t_session_mail tests/unit/t_session_limits tests/unit/t_session_keep \
+	tests/unit/t_session_login tests/unit/t_session_sasl tests/unit/t_session_mail tests/unit/t_session_limits tests/unit/t_session_keep \
 	tests/transcript/transcript tests/fault/fault_loop
 IO_TESTS = tests/unit/t_tls_client tests/unit/t_tlsconf tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_tls
-ROOF_TESTS = tests/unit/t_guard tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_exchange tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_token tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
+ROOF_TESTS = tests/unit/t_guard tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_local tests/unit/t_exchange tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_token tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
 
 if CMOCKA
 check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
@@ -111,6 +111,8 @@ tests_unit_t_command_LDADD = $(SESSION_LIBS)
 SESSION_RIG = tests/unit/session_rig.c tests/unit/session_rig.h $(FAKE_CANNED) $(FAKE_WORLD) $(FAKE_STORE)
 tests_unit_t_session_SOURCES = tests/unit/t_session.c $(SESSION_RIG)
 tests_unit_t_session_LDADD = $(SESSION_LIBS)
+tests_unit_t_session_sasl_SOURCES = tests/unit/t_session_sasl.c $(SESSION_RIG)
+tests_unit_t_session_sasl_LDADD = $(SESSION_LIBS)
 tests_unit_t_session_login_SOURCES = tests/unit/t_session_login.c $(SESSION_RIG)
 tests_unit_t_session_login_LDADD = $(SESSION_LIBS)
 tests_unit_t_session_mail_SOURCES = tests/unit/t_session_mail.c $(SESSION_RIG)
@@ -153,6 +155,7 @@ tests_unit_t_map_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_target_LDADD = $(ROOF_LIBS)
 tests_unit_t_exchange_SOURCES = tests/unit/t_exchange.c $(FAKE_WORLD)
 tests_unit_t_exchange_LDADD = $(ROOF_LIBS)
+tests_unit_t_local_LDADD = $(ROOF_LIBS)
 tests_unit_t_verify_LDADD = $(ROOF_LIBS)
 tests_unit_t_import_SOURCES = tests/unit/t_import.c $(FAKE_CANNED) $(FAKE_WORLD)
 tests_unit_t_import_LDADD = $(ROOF_LIBS)

@@ -37,8 +37,8 @@ struct imap {
 	bool is_selected;                 /* the folder was, once */
 	/* When the newest SELECT told UIDNEXT: messages there were, EXPUNGEs there had been. */
 	uint32_t selected_exists, selected_expunges;
-	uint64_t uidvalidity;             /* of the snapshot; 0 only if is_loose */
-	char place[IDENTITY_PLACE + 1];   /* identity_place() of what the conf names */
+	uint64_t uidvalidity;           /* of the snapshot; 0 only if is_loose */
+	char place[IDENTITY_PLACE + 1]; /* identity_place() of what the conf names */
 	/* What the listing found in the ledger: with has_ledger rows of this epoch may be changed. */
 	bool has_ledger;
 	uint32_t epoch;
@@ -51,16 +51,16 @@ struct imap {
 	struct heard *heard; /* owned: ascending by UID; what was learned of those (imap_heard.c) */
 	size_t heard_len;
 	bool has_unmeasured; /* sizes=exact: some are not yet */
-	bool is_quit;       /* update() ran */
-	bool is_loose;      /* UIDs do not outlive the connection (E-06): nothing is remembered */
-	bool has_no_ids;    /* announced, and refused or not given: not asked for again (N-13) */
-	uint32_t *failed;   /* owned: UIDs that could not be fetched (H-09), few */
+	bool is_quit;        /* update() ran */
+	bool is_loose;       /* UIDs do not outlive the connection (E-06): nothing is remembered */
+	bool has_no_ids;     /* announced, and refused or not given: not asked for again (N-13) */
+	uint32_t *failed;    /* owned: UIDs that could not be fetched (H-09), few */
 	size_t failed_len;
 	char *stub; /* owned: the placeholder of `stub_uid`, once one was fetched */
 	uint32_t stub_uid;
-	bool is_bounded;    /* client.until_ms stands; a lost connection is not made again */
+	bool is_bounded;          /* client.until_ms stands; a lost connection is not made again */
 	bool is_folder_read_only; /* nothing may be stored in it now */
-	bool is_void;     /* UIDVALIDITY changed or the login is refused now: the snapshot cannot be
+	bool is_void; /* UIDVALIDITY changed or the login is refused now: the snapshot cannot be
 			 gone on with */
 	/* Owned: ascending UIDs of what is hidden with LEDGER_PENDING: promised deletions that UPDATE does
 	 * when enough newer messages are there (keep_newest=). Filled by imap_list(), of the ledger. */

@@ -182,6 +182,22 @@ static struct err list_walk(struct listing *listing, struct walk *walk)
 
 /* --- everything ----------------------------------------------------------------------------- */
 
+/* How many must be told at least, by UIDNEXT: those that SELECT counted less those that have gone, and
+ * what was told and has come since. 0: UIDNEXT says nothing, or what cannot be. */
+static size_t least_told(const struct listing *listing)
+{
+	const struct imap *imap = listing->imap;
+	const struct imap_wire *wire = imap->client.wire;
+	size_t gone = imap_wire_expunges(wire) - imap->selected_expunges, news = 0;
+	size_t before = imap->selected_exists, now = imap_wire_exists(wire) + gone;
+
+	for (size_t i = listing->seen.count; i && listing->seen.at[i - 1] >= listing->uidnext; i--)
+		news++;
+	if (!listing->uidnext || before + news > now || before + news < gone)
+		return 0;
+	return before + news - gone;
+}
+
 /* Whether nothing can be missing: as many UIDs as there were messages when we asked, or, on the
  * second look, as many as there were less those that were expunged meanwhile. What came in since then
  * and was told too must not stand for what was not: `grown` is how many there are now. */
@@ -255,8 +271,10 @@ struct err listing_all(struct listing *listing)
 		if (uids_sort(&listing->seen))
 			return ERR(ERR_UPSTREAM, 0, "the mail server gave two messages one UID");
 		expunges = imap_wire_expunges(client->wire) - expunges;
-		if (is_whole(&walk, listing->is_window, exists, imap_wire_exists(client->wire), expunges,
-			     pass == PASSES - 1)) {
+		bool is_short = listing->seen.count < least_told(listing);
+		if (!is_short &&
+		    is_whole(&walk, listing->is_window, exists, imap_wire_exists(client->wire),
+			     expunges, pass == PASSES - 1)) {
 			end_all(listing);
 			return OK;
 		}

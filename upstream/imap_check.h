@@ -58,7 +58,7 @@ struct check {
 	void *item_arg;
 	void (*on_found)(void *arg, uint32_t low, uint32_t high); /* NULL: nobody asks */
 	void *found_arg;
-	bool may_challenge; /* until the tagged reply */
+	bool may_challenge;    /* until the tagged reply */
 	const struct log *log; /* borrowed; NULL: silence */
 
 	/* What came. */

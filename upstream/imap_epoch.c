@@ -17,7 +17,8 @@
 enum {
 	EPOCH_MS = 300000, /* the client may be gone meanwhile: its next login finds it done */
 	EPOCH_OCTETS = 1 << 30,
-	UNTOLD = 50, /* messages without a header that the server is asked for whether they are there */
+	UNTOLD =
+		50, /* messages without a header that the server is asked for whether they are there */
 };
 
 bool listing_is_same_epoch(const struct listing *listing)

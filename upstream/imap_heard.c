@@ -6,6 +6,7 @@
  * differently in the message and by itself. */
 #include "upstream/imap_promise.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

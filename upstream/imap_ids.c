@@ -240,7 +240,9 @@ static struct err land_one(struct learning *learning, struct flight *flight,
 	TRY(receive_chunk(learning, &chunk, &answer));
 	if (answer == PARTLY && learning->learned > before && chunk.first < learning->again)
 		learning->again = chunk.first;
-	if (answer == ANSWERED || answer == PARTLY)
+	/* Messages that are never told may be all that its parts ever hold. */
+	bool is_stuck = answer == PARTLY && learning->learned == before && chunk.count > 1;
+	if (answer == ANSWERED || (answer == PARTLY && !is_stuck))
 		return OK;
 	/* What is under way must be heard before anything new is said. */
 	while (flight->len)

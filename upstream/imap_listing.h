@@ -42,10 +42,10 @@ struct listing {
 	struct uids promised; /* hidden: their deletion is written down */
 	struct uids seen;     /* with has_seen: all that are there; else the ledger says it */
 	bool has_seen;
-	bool is_window;  /* what the server shows is not all that there is (M-08) */
-	bool is_begun;   /* a new epoch: nothing may be saved before its rows are recognised */
-	bool is_odd;     /* the newest answer did not fit together */
-	bool is_silent;  /* it did not even name the last message, as "n:*" must (RFC 9051 section 9) */
+	bool is_window; /* what the server shows is not all that there is (M-08) */
+	bool is_begun;  /* a new epoch: nothing may be saved before its rows are recognised */
+	bool is_odd;    /* the newest answer did not fit together */
+	bool is_silent; /* it did not even name the last message, as "n:*" must (RFC 9051 section 9) */
 	bool is_changed; /* the ledger is to be saved */
 	bool is_at_risk; /* and nothing may be shown unless that succeeds (E-08) */
 };
@@ -64,8 +64,8 @@ struct told {
 struct table {
 	const struct imap_wire *wire; /* borrowed */
 	struct told *rows;            /* owned */
-	size_t room, top;   /* rows there are; the highest number told */
-	struct told *loose; /* owned: messages without a believable number */
+	size_t room, top;             /* rows there are; the highest number told */
+	struct told *loose;           /* owned: messages without a believable number */
 	size_t loose_len, loose_room;
 	struct buf texts;
 	enum ledger_source source; /* what `id` is */
@@ -132,7 +132,7 @@ struct ids_budget {
 	bool (*is_wanted)(const void *arg);
 	const void *arg;
 	const struct maildrop *shown; /* or NULL */
-	bool without_deleted; /* nothing is learned of what is marked deleted in `shown` */
+	bool without_deleted;         /* nothing is learned of what is marked deleted in `shown` */
 };
 struct err imap_learn_headers(struct imap *, struct ledger *, struct ids_budget *,
 			      size_t *learned) MUST_USE;

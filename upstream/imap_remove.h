@@ -5,7 +5,8 @@
  * A removal is a list of UIDs and a way. imap_remove.c does it in flights of commands, each
  * followed by a UID SEARCH for the same UIDs: no reply that says OK is believed alone, and what
  * others remove meanwhile confuses nobody (D-08). imap_move.c are the ways that lead to another
- * folder (D-13). Who promises and who writes journals is not known here: imap_update.c, imap_replay.c.
+ * folder (D-13). Who promises and who writes journals is not known here: imap_promise.c,
+ * imap_update.c, imap_replay.c.
  */
 #ifndef POPGATE_IMAP_REMOVE_H
 #define POPGATE_IMAP_REMOVE_H

@@ -55,9 +55,8 @@ static void set_pending(void *arg, struct ledger *ledger, struct ledger_row *row
 			high = mid;
 	}
 	const struct journal_entry *entry =
-		low < record->count && record->entries[low].uid == row->uid
-			? &record->entries[low]
-			: NULL;
+		low < record->count && record->entries[low].uid == row->uid ? &record->entries[low]
+									    : NULL;
 	if (entry && *entry->id && !row->id && ledger->head.source == LEDGER_HEADER)
 		(void)ledger_set_id(ledger, row, entry->id); /* without it, as if never learned */
 	if (entry && !row->octets)

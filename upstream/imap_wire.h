@@ -70,15 +70,7 @@ enum {
 };
 
 /* WIRE_CONTINUE: a challenge; the tagged reply is still to come. */
-enum wire_outcome {
-	WIRE_NONE,
-	WIRE_OK,
-	WIRE_NO,
-	WIRE_BAD,
-	WIRE_BYE,
-	WIRE_PREAUTH,
-	WIRE_CONTINUE
-};
+enum wire_outcome { WIRE_NONE, WIRE_OK, WIRE_NO, WIRE_BAD, WIRE_BYE, WIRE_PREAUTH, WIRE_CONTINUE };
 
 /* A status reply in its own words. `code` is the atom of its response code in capitals, "" if none;
  * `text` what follows. */

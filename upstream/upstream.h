@@ -71,7 +71,7 @@ struct upstream_conf {
 	enum delete_policy delete_policy;
 	const char *archive; /* DELETE_ARCHIVE: the folder, UTF-8 as in the map */
 	bool may_create;     /* a missing target folder is created (D-13) */
-	bool may_unflag;     /* without UIDPLUS, others' \Deleted is taken off for an EXPUNGE and set
+	bool may_unflag; /* without UIDPLUS, others' \Deleted is taken off for an EXPUNGE and set
 				again (D-06); else nothing is expunged while there is any */
 	enum seen_policy seen_policy;
 	enum poison_policy poison_policy;

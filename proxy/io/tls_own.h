@@ -22,8 +22,8 @@ void tls_context_harden(SSL_CTX *);
 /* The context for the CA, certificate and key of a policy; a reference, which the caller gives back.
  * Waits while the files are read, which is at their first use alone. ERR_POLICY: a file cannot be read
  * or does not hold what it should. */
-struct err tls_client_context(const struct env *, struct tls_client_conf *, const struct tls_policy *,
-			      SSL_CTX **out) MUST_USE;
+struct err tls_client_context(const struct env *, struct tls_client_conf *,
+			      const struct tls_policy *, SSL_CTX **out) MUST_USE;
 
 /* tls_peer.c. Has the handshake insist on the host's name; false: it is none. */
 bool tls_peer_expect(SSL *, const char *host);

@@ -211,8 +211,9 @@ static struct err lead(const struct fake_user *user, const struct credential *cl
 	buf_init(&answer, 4096);
 	struct err err = claim->ask(claim->arg, "who are you", strlen("who are you"), &answer);
 	if (!err.kind &&
-	    !(user && text_same_secret(buf_len(&answer) ? buf_data(&answer) : "", buf_len(&answer),
-				       user->password, strlen(user->password))))
+	    !(user && user->password &&
+	      text_same_secret(buf_len(&answer) ? buf_data(&answer) : "", buf_len(&answer),
+			       user->password, strlen(user->password))))
 		err = ERR(ERR_LOGIN, 0, "login refused");
 	if (!err.kind)
 		err = claim->ask(claim->arg, "you are in", strlen("you are in"), &answer);

@@ -177,13 +177,13 @@ def new_gate(request, top, program, authority):
     """Makes a popgate of the test's own: new_gate(settings="", stores=None), not yet started."""
     made = []
 
-    def make(settings="drain = 1", stores=None, pair=None):
+    def make(settings="drain = 1", stores=None, pair=None, tls_more=""):
         directory = tempfile.mkdtemp(prefix="popgate-", dir=top)
         os.chmod(directory, 0o755)
         stores_now = stores
         if stores is None:
             stores_now = rig.stores_of(authority=authority, **request.getfixturevalue("servers"))
-        made.append(rig.Popgate(directory, program, authority, stores_now, settings, pair))
+        made.append(rig.Popgate(directory, program, authority, stores_now, settings, pair, tls_more))
         return made[-1]
 
     yield make

@@ -283,6 +283,20 @@ def test_malformed_base64(transport, gates, contexts):
                 assert pop.cmd("CAPA").startswith("+OK") and b"UIDL" in pop.body()
 
 
+def test_cram_md5_a_hundred_times(gates, contexts, auth_dovecot):
+    """Whatever lies in memory behind the digest, it is read as it was said."""
+    auth_dovecot.fill(USER, mails.plain(1))
+    gate = gates("plain")
+    before = len(gate.log())
+    for number in range(100):
+        name, right = USER + "x" * (number % 5), number % 5 == 0  # all remainders of base64
+        with connect(gate, "tls", contexts["1.3"]) as pop:
+            reply = sasl.cram_md5(pop, Who(name, rig.PASSWORD), "tls")
+            assert reply.startswith("+OK" if right else "-ERR [AUTH]"), (number, reply)
+            pop.cmd("QUIT")
+    assert "malformed" not in gate.log()[before:]
+
+
 def test_a_challenge_is_not_used_twice(gates, auth_dovecot):
     """APOP and CRAM-MD5: what was overheard opens nothing."""
     auth_dovecot.fill(USER, mails.plain(1))

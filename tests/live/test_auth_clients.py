@@ -123,7 +123,8 @@ poll localhost protocol {"APOP" if way == "APOP" else "POP3"} port {case.port} t
   {secure[case.transport]} sslcertck sslcertfile "{case.ca}"
   no rewrite no dropdelivered no dropstatus keep mda "cat >{out}/$$"
 """)
-    status, told = case.run(["fetchmail", "-v", "-f", rc, "--nosyslog", "--invisible"])
+    status, told = case.run(["fetchmail", "-v", "-f", rc, "--nosyslog", "--invisible", "--pidfile",
+                             str(case.home / "pid")])
     if way == "cram-md5":
         assert b"AUTH CRAM-MD5" in told and b"PASS" not in told, told
     return status == 0, told, found(out)

@@ -6,6 +6,7 @@ told by the order of events, never by a clock.
 """
 import re
 import select
+import signal
 
 import pytest
 
@@ -85,7 +86,8 @@ def test_a_block(guarded, dovecot, user):
     assert asked_upstream(gate) == asked == 0
     for source in ("127.0.0.3", "127.0.0.4"):  # others are not slowed by it
         assert try_once(gate, name, rig.PASSWORD, source).startswith("+OK")
-    rig.wait_until(lambda: try_once(gate, name, rig.PASSWORD, "127.0.0.2").startswith("+OK"), 60, "the end of the block")
+    rig.wait_until(lambda: try_once(gate, name, rig.PASSWORD, "127.0.0.2").startswith("+OK"), 60,
+                   "the end of the block")
 
 
 def test_guessing_from_everywhere(guarded, dovecot, user):
@@ -101,8 +103,10 @@ def test_guessing_from_everywhere(guarded, dovecot, user):
         assert try_once(gate, name, rig.PASSWORD, "127.0.0.5").startswith("+OK")
         assert try_once(gate, f"{user}b@local.live", rig.PASSWORD, "127.0.0.6").startswith("+OK")
         assert not answered(guesses)
-        gate.signal(10)  # SIGUSR1: all of them are still there
+        gate.signal(signal.SIGUSR1)  # all of them are still there
         rig.wait_until(lambda: len(re.findall(r"peer=127\.0\.1\.", gate.log())) >= 200, what="the list of sessions")
+        gate.signal(signal.SIGTERM)  # which waits for `drain`, not for answers that are held back
+        assert gate.process.wait(10) == 0
     finally:
         for client in guesses:
             client.close()

@@ -26,7 +26,8 @@ CLIENT, CLIENT_SECRET = "popgate-live", "cS+/=&-client-secret%"
 
 def profile(name, server, authority, more=""):
     return (f"\n[oauth {name}]\ntoken_url = {server.url}/token\ndevice_url = {server.url}/device\n"
-            f"authorize_url = {server.url}/authorize\nclient_id = {CLIENT}\nscope = mail\nca_file = {authority.ca}\n{more}\n")
+            f"authorize_url = {server.url}/authorize\nclient_id = {CLIENT}\nscope = mail\n"
+            f"ca_file = {authority.ca}\n{more}\n")
 
 
 @pytest.fixture
@@ -93,8 +94,9 @@ def office(new_gate, authority, server, provider):
         found = Office(gate, server)
         for name in names:
             provider.fill(name, mails.plain(1))
-            if enrolled:
-                found.enrol(name, name)
+        if enrolled:
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                list(pool.map(found.enrol, names, names))
         gate.start()
         return found
     server.configure(interval=0)
@@ -193,7 +195,8 @@ def test_before_it_ends(office, server):
     at = office("alice")
     assert at.login("alice").startswith("+OK")
     server.configure(expires_in=3600)
-    rig.wait_until(lambda: at.login("alice").startswith("+OK") and server.counts["refresh_token"] == 1, what="a refresh")
+    rig.wait_until(lambda: at.login("alice").startswith("+OK") and server.counts["refresh_token"] == 1,
+                   what="a refresh")
     assert "expired" not in at.gate.log()
     at.gate.stop()
     at.gate.start()
@@ -255,7 +258,8 @@ FAULTS = {
     "string_expiry": ({}, "+OK"), "rotate": ({}, "+OK"), "slow": ({"seconds": 2}, "+OK"),
     "close": ({}, "-ERR [SYS/TEMP]"), "status": ({"code": 503}, "-ERR [SYS/TEMP]"),
     "garbage": ({}, "-ERR [SYS/TEMP]"), "cut": ({}, "-ERR [SYS/TEMP]"), "missing": ({}, "-ERR [SYS/TEMP]"),
-    "huge": ({"octets": 1_000_000}, "-ERR [SYS/TEMP]"), "lose": ({}, "-ERR [SYS/TEMP]"), "replace": ({"field": "access_token", "value": "a\r\nb"}, "-ERR [SYS/TEMP]"),
+    "huge": ({"octets": 1_000_000}, "-ERR [SYS/TEMP]"), "lose": ({}, "-ERR [SYS/TEMP]"),
+    "replace": ({"field": "access_token", "value": "a\r\nb"}, "-ERR [SYS/TEMP]"),
 }
 
 
@@ -313,7 +317,7 @@ def test_a_stranger_s_token_server(office, server, authority):
     at = office("alice", enrolled=True)
     at.gate.stop()
     with open(at.gate.config, encoding="utf-8") as conf:
-        text = conf.read().replace(f"scope = mail\nca_file = {authority.ca}", f"scope = mail\nca_file = {authority.stranger()}")
+        text = conf.read().replace(f"ca_file = {authority.ca}", f"ca_file = {authority.stranger()}")
     at.gate.write("popgate.conf", text)
     server.expire("alice")
     requests = server.counts["token"]
@@ -355,7 +359,8 @@ def test_grants_without_a_user(new_gate, top, authority, provider, server):
     server.client(CLIENT, CLIENT_SECRET)
     server.client_user[CLIENT] = "dora"
     gate = new_gate(auth_rig.SETTINGS +
-                    profile("app", server, authority, f"grant = client-credentials\nclient_secret = \"{CLIENT_SECRET}\"") +
+                    profile("app", server, authority,
+                            f"grant = client-credentials\nclient_secret = \"{CLIENT_SECRET}\"") +
                     profile("service", server, authority, f"grant = service-account\nkey_file = {key}\n"
                                                           "issuer = service@example.com"), stores={})
     auth_rig.set_token_key(gate, "token.key")

@@ -21,6 +21,22 @@ static void say(struct bot *bot, const char *format, ...)
 }
 
 /* From here on what was marked may be removed, whatever becomes of us. */
+/* When it came whole to this name, or a twin did, for the one may be taken for the other (E-05). */
+static uint64_t came_at(struct bot *bot, uint64_t id)
+{
+	struct world *world = bot->world;
+	uint64_t at = promise_of(&world->promise, bot->name, id)->came_at;
+
+	for (size_t i = 0; i < world->twin_count; i++) {
+		const struct promise_mail *twin =
+			promise_of(&world->promise, bot->name, world->twins[i]);
+		if (world_is_twin(world, world->twins[i], id) && twin->came_at &&
+		    (!at || twin->came_at < at))
+			at = twin->came_at;
+	}
+	return at;
+}
+
 /* delete_after=: what came whole, here or in an earlier session, may go at this QUIT (D-16). */
 static void confirm_aged(struct bot *bot)
 {
@@ -29,8 +45,9 @@ static void confirm_aged(struct bot *bot)
 
 	for (size_t i = 0; i < bot->count && after != DELETE_AFTER_NEVER; i++) {
 		const struct bot_message *msg = &bot->messages[i];
+		uint64_t at = came_at(bot, msg->id);
 		struct promise_mail *mail = promise_of(&bot->world->promise, bot->name, msg->id);
-		mail->is_confirmed |= mail->came_at && now - mail->came_at >= after;
+		mail->is_confirmed |= at && now - at >= after;
 		if (msg->has_come && !mail->came_at)
 			mail->came_at = now;
 		mail->is_confirmed |= msg->has_come && !after;

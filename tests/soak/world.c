@@ -55,18 +55,23 @@ uint64_t world_mail(const struct world *world, uint64_t uidvalidity, uint32_t ui
 	return 0;
 }
 
+bool world_is_twin(const struct world *world, uint64_t a, uint64_t b)
+{
+	const struct server_mail *one = imap_server_mail(&world->server, a);
+	const struct server_mail *two = imap_server_mail(&world->server, b);
+
+	return one->len == two->len && !memcmp(one->octets, two->octets, one->len);
+}
+
 /* Of two mails of equal octets the one may stand for the other (E-05). */
 static bool may_remove(void *arg, uint64_t id)
 {
 	struct world *world = arg;
-	const struct server_mail *mail = imap_server_mail(&world->server, id);
 
-	for (size_t i = 0; i < world->twin_count; i++) {
-		const struct server_mail *twin = imap_server_mail(&world->server, world->twins[i]);
-		if (twin->len == mail->len && !memcmp(twin->octets, mail->octets, mail->len) &&
-		    promise_may_remove(&world->promise, twin->id))
+	for (size_t i = 0; i < world->twin_count; i++)
+		if (world_is_twin(world, world->twins[i], id) &&
+		    promise_may_remove(&world->promise, world->twins[i]))
 			return true;
-	}
 	return promise_may_remove(&world->promise, id);
 }
 

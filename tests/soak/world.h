@@ -99,6 +99,7 @@ void world_flush(struct world *);
 uint64_t world_mail(const struct world *, uint64_t uidvalidity, uint32_t uid);
 
 bool world_has_twin(const struct world *, uint64_t id);
+bool world_is_twin(const struct world *, uint64_t id, uint64_t other); /* or the same */
 
 /* foreign.c: what other clients of the mailbox do. */
 uint64_t world_deliver(struct world *);

@@ -286,6 +286,7 @@ static bool set_flag(struct script *script, const char *word)
 		{"close", &script->is_closed},
 		{"lost", &script->is_lost},
 		{"refuse-clear", &script->is_clear_refused},
+		{"every-way", &script->has_every_way},
 	};
 
 	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)

@@ -23,6 +23,8 @@
  *	@refuse-clear                  no login without TLS
  *	@certificate                   STLS is possible
  *	@locked                        another session holds the maildrop
+ *	@every-way                     all there are to log in are offered; a user's password stands for
+ *	                               a digest or a token; SCRAM is led as tests/fake/memory.h tells
  *	@fail N KIND [late]            the store's N-th call fails (open, list, fetch, update in the
  *	                               order they are made), late: after having been done
  *	@alert TEXT                    the store's words about a failed login
@@ -96,7 +98,7 @@ struct script {
 	size_t user_count;
 	char *password, *alert; /* owned; alert may be NULL */
 	bool is_read_only, is_kept, is_unseen;
-	bool is_secure, is_clear_refused, has_certificate, is_locked;
+	bool is_secure, is_clear_refused, has_certificate, is_locked, has_every_way;
 	size_t fail_call;
 	enum err_kind fail_kind;
 	bool is_fail_late;

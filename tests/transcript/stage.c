@@ -105,6 +105,8 @@ static void init_store(struct stage *stage)
 	stage->fault.kind = script->fail_kind ? script->fail_kind : ERR_UPSTREAM;
 	stage->fault.is_late = script->is_fail_late;
 	fake_accounts_init(&stage->accounts, script->users, script->user_count, &stage->fault.ops);
+	if (script->has_every_way)
+		stage->accounts.ways = ~0u;
 	if (script->is_kept)
 		stage->accounts.conf.delete_policy = DELETE_NEVER;
 	if (script->is_unseen)

@@ -357,9 +357,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),     cmocka_unit_test(test_large),
 		cmocka_unit_test(test_names),    cmocka_unit_test(test_overtaken),
-		cmocka_unit_test(test_ids),
-		cmocka_unit_test(test_damage),   cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_ids),      cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_failures), cmocka_unit_test(test_nonsense),
 	};
 
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);

@@ -297,6 +297,27 @@ static void test_lines_are_wiped(void **state)
 	canned_fini(&canned);
 }
 
+/* A NUL stands behind each answer, whatever stood there before: readers of it rely on that. */
+static void test_answers_end(void **state)
+{
+	/* 12 octets of "a", then 1, 2 and none */
+	static const char input[] = "YWFhYWFhYWFhYWFh\r\nYg==\r\nYmI=\r\n\r\n";
+	static const char *const said[] = {"aaaaaaaaaaaa", "b", "bb", ""};
+	struct canned canned;
+	struct buf answer;
+
+	(void)state;
+	canned_init(&canned, ERR_CLIENT, input, strlen(input));
+	buf_init(&answer, 64);
+	for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+		assert_int_equal(sasl_ask(&canned.stream, "", 0, &answer).kind, ERR_NONE);
+		assert_int_equal(buf_len(&answer), strlen(said[i]));
+		assert_string_equal(buf_data(&answer), said[i]);
+	}
+	buf_wipe(&answer);
+	canned_fini(&canned);
+}
+
 static void test_table(void **state)
 {
 	char out[SASL_LIST_MAX];
@@ -329,7 +350,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exchanges),  cmocka_unit_test(test_malformed_base64),
 		cmocka_unit_test(test_long_lines), cmocka_unit_test(test_lines_are_wiped),
-		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_table),      cmocka_unit_test(test_answers_end),
 	};
 	return cmocka_run_group_tests_name("sasl", tests, NULL, NULL);
 }

@@ -147,7 +147,8 @@ static const struct talk talks[] = {
 	 GREETING "-ERR this is a POP3 server\r\n", 0},
 	{"\x16\x03\x01 hello\n" BYE, GREETING "-ERR this is a POP3 server\r\n", 0},
 	{"\x16\x03\x01", GREETING "-ERR this is a POP3 server\r\n", 0},
-	{"CAPA extra\r\n\x16", GREETING "-ERR wrong number of arguments\r\n-ERR this is a POP3 server\r\n", 0},
+	{"CAPA extra\r\n\x16",
+	 GREETING "-ERR wrong number of arguments\r\n-ERR this is a POP3 server\r\n", 0},
 	{IN "GET 1\r\nNOOP\r\n", HELLO "-ERR unknown command\r\n+OK\r\n", 0},
 };
 

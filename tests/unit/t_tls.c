@@ -201,7 +201,8 @@ static struct stream *secure(struct bench *bench)
 	struct scene *scene = scene_of(bench);
 	struct stream *stream;
 
-	scene->client_err = tls_connect(&scene->world.env, scene->client, dial(bench), &scene->policy, &stream);
+	scene->client_err =
+		tls_connect(&scene->world.env, scene->client, dial(bench), &scene->policy, &stream);
 	return stream;
 }
 
@@ -211,7 +212,8 @@ static void scene_init(struct bench *bench, struct scene *scene, const struct sh
 	struct notice why;
 
 	*scene = (struct scene){.shop = shop};
-	struct tls_server_setup setup = {"test", &cert, &(const char *){shop->key}, 1, NULL, 12, NULL};
+	struct tls_server_setup setup = {"test", &cert, &(const char *){shop->key}, 1, NULL,
+					 12,     NULL};
 	struct err err = tls_server_conf_new(&setup, &why, &scene->server);
 	assert_int_equal(err.kind, ERR_NONE);
 	scene->client = tls_client_conf_new();
@@ -387,7 +389,8 @@ static void bad_ca_client(void *arg)
 	struct stream *stream = bench_accept(bench), *out = stream;
 
 	scene->policy.ca_file = "/nonexistent/ca.pem";
-	scene->client_err = tls_connect(&scene->world.env, scene->client, stream, &scene->policy, &out);
+	scene->client_err =
+		tls_connect(&scene->world.env, scene->client, stream, &scene->policy, &out);
 	CHECK(bench, scene->client_err.kind == ERR_POLICY && !out);
 }
 
@@ -792,8 +795,13 @@ static void t_server_files(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct notice why;
 		struct tls_server_conf *conf = (struct tls_server_conf *)&why;
-		struct tls_server_setup setup = {
-			"test", &(const char *){cases[i].cert}, &(const char *){cases[i].key}, 1, NULL, 12, NULL};
+		struct tls_server_setup setup = {"test",
+						 &(const char *){cases[i].cert},
+						 &(const char *){cases[i].key},
+						 1,
+						 NULL,
+						 12,
+						 NULL};
 		struct err err = tls_server_conf_new(&setup, &why, &conf);
 		assert_int_equal(err.kind, ERR_POLICY);
 		assert_null(conf);
