@@ -3,7 +3,8 @@
  * store now and then; the laws of referee.h, and everything given back in the end.
  *
  * Input: octet 0 what the connection is like, octet 1 which call of the store fails and how, octet
- * 2 how many octets a read gives; the rest is what the client says.
+ * 2 how many octets a read gives, from 128 on with every way to log in; the rest is what the client
+ * says.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -81,6 +82,7 @@ static void play_init(struct play *play, unsigned what, unsigned fault, unsigned
 	play->fault.is_late = what & IS_LATE;
 	play->fault.fail_put = fault >> 6;
 	fake_accounts_init(&play->accounts, users, sizeof users / sizeof *users, &play->fault.ops);
+	play->accounts.ways = chunk & 128 ? ~0u : 0;
 	session_conf_init(&play->conf);
 	if (what & HAS_CERTIFICATE)
 		play->conf.tls_identity = play;
