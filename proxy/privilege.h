@@ -10,7 +10,8 @@
  * Warns if `sessions` sessions with two descriptors each do not fit. */
 void privilege_limits(const struct log *, unsigned sessions);
 
-/* Started as root with a `user`: hands the directory `state` (NULL: none) over to it, then becomes it, groups included,
+/* Started as root with a `user`: hands the directory `state` (NULL: none) over to it, then becomes
+ * it, groups included,
  * for good. Not root, or `user` NULL: stays, with a warning if that is root. On failure `why` says
  * what could not be done, and nothing may be served. */
 struct err privilege_drop(const struct log *, const char *user, const char *state,

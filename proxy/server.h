@@ -77,7 +77,8 @@ enum { SERVER_UPDATE_MS = 60000 };
 void server_drain(struct server *);
 
 /* Reads map and certificates again, and of popgate.conf the [oauth] sections and what guards against
- * guessing, off the loop. Any error keeps what was, and is logged with file and line. A call during a reload is remembered: the newest files win. */
+ * guessing, off the loop. Any error keeps what was, and is logged with file and line. A call
+ * during a reload is remembered: the newest files win. */
 void server_reload(struct server *);
 
 /* Closes what is left; the loop must have ended. */

@@ -32,7 +32,7 @@ void sasl_claim_fini(struct sasl_claim *); /* a zeroed struct is fine */
 
 struct sasl_mechanism;
 
-/* By name, case-blind; NULL: not implemented. */
+/* By name, case-blind; NULL: there is no such one here. */
 const struct sasl_mechanism *sasl_find(const char *name, size_t len);
 
 const char *sasl_name(const struct sasl_mechanism *); /* as in the list */

@@ -136,7 +136,9 @@ struct err listing_known(struct listing *listing, bool *is_known)
 			return OK;
 	}
 	/* A number that has changed since SELECT told UIDNEXT counts messages that nobody has told
-	 * of, and where one came and one went (it may be we who removed it) it is the same again; and as many must have been told as UIDs were given, or one that is gone could stand for one that is new. */
+	 * of, and where one came and one went (it may be we who removed it) it is the same
+	 * again; and as many must have been told as UIDs were given, or one that is gone could
+	 * stand for one that is new. */
 	bool has_uidnexts = listing->uidnext && head->uidnext;
 	bool all_told = imap_wire_exists(wire) == exists &&
 			listing->imap->selected_exists == exists &&

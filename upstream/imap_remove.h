@@ -93,7 +93,8 @@ void chunk_give_up(struct removal *, const struct chunk *, struct err);
 struct err chunk_search(struct removal *, struct chunk *, const char *key) MUST_USE;
 
 /* Flights until nothing is tried any more that has all of the marks `with`; by MOVE, nothing of which the
- * target has or may have a copy. Only a lost connection is an error. *is_unknown: the server does not know the command; nothing is lost by it. */
+ * target has or may have a copy. Only a lost connection is an error. *is_unknown: the server
+ * does not know the command; nothing is lost by it. */
 struct err removal_fly(struct removal *, bool is_move, unsigned with, bool *is_unknown) MUST_USE;
 /* Takes what is done out of the journal, on disk. */
 void removal_shrink_journal(struct removal *);

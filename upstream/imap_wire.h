@@ -134,7 +134,8 @@ void imap_wire_limit(struct imap_wire *, uint64_t wait_ms, uint64_t until_ms);
 void imap_wire_expect_body(struct imap_wire *, uint64_t max_octets,
 			   void (*on_body)(void *arg, const struct wire_body *), void *arg);
 
-/* The next command is AUTHENTICATE: until its tagged reply "+" counts (RFC 9051 section 6.2.2). Each makes imap_wire_status() WIRE_CONTINUE, and libetpan, which cannot
+/* The next command is AUTHENTICATE: until its tagged reply "+" counts (RFC 9051 section 6.2.2).
+ * Each makes imap_wire_status() WIRE_CONTINUE, and libetpan, which cannot
  * be told of a "+" without reading on, hears an OK that bears the tag; the same tag is expected again. */
 void imap_wire_expect_challenges(struct imap_wire *);
 

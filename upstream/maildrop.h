@@ -6,7 +6,8 @@
  * UIDLs never change (G-01), only marks do. POP3's message number n is messages[n - 1]. Memory: 24
  * octets a message, and its name if the store gave one (L-07).
  *
- * Invariants after seal: messages ascend by uid, or descend if newest_first; no two have the same UIDL; `count` and
+ * Invariants after seal: messages ascend by uid, or descend if newest_first; no two have the same
+ * UIDL; `count` and
  * `octets` cover exactly the messages without a deletion mark.
  */
 #ifndef POPGATE_MAILDROP_H

@@ -2,7 +2,8 @@
 /* state_lmdb.h - one state directory, as the files state_lmdb*.c share it. The world sees only
  * state.h.
  *
- * state_lmdb.c opens; state_lmdb_read.c reads; state_lmdb_write.c gathers the writes of several callers into one
+ * state_lmdb.c opens; state_lmdb_read.c reads; state_lmdb_write.c gathers the writes of several
+ * callers into one
  * transaction; state_lmdb_value.c is how a value lies in the file; state_lmdb_head.c
  * and state_lmdb_check.c look over a whole file before LMDB may touch it.
  *
@@ -42,7 +43,7 @@ void state_value_make(void *out, const char *key, uint64_t version, const void *
 bool state_value_read(const void *key, size_t key_len, const void *stored, size_t len,
 		      uint64_t *version);
 
-/* --- state_lmdb_head.c, state_lmdb_check.c ------------------------------------------------------------------- */
+/* --- state_lmdb_head.c, state_lmdb_check.c ------------------------------------------------------ */
 
 /* Whether LMDB can open the file `fd` without harm: it is long enough, and both of its first pages
  * make sense. What is wrong goes to `why`. */

@@ -20,7 +20,8 @@
  *	@list n         the listing of n messages: UIDs 1 to n, 100 octets each
  *
  * "$" at the begin of what the server says is the tag of the client's newest command, "$<" of the
- * one before, "$<<" of the one before that, up to seven. Text knows the escapes \r \n \0 \\ and \xHH. Empty lines and lines that begin with
+ * one before, "$<<" of the one before that, up to seven. Text knows the escapes \r \n \0 \\ and
+ * \xHH. Empty lines and lines that begin with
  * "#" are skipped. A line that begins with ">" or "?" belongs to the test: the server stops there
  * until imap_script_note() has taken it.
  *
