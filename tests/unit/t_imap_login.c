@@ -15,6 +15,7 @@
 
 #include "proxy/base/mem.h"
 #include "tests/fake/imap_script.h"
+#include "tests/unit/login_rig.h"
 #include "upstream/imap_client.h"
 
 #define LOGIN "@greet\nC: LOGIN \"joe\" \"secret\"\n"
@@ -26,40 +27,6 @@ enum verdict {
 	THROTTLED, /* after half a minute */
 	LOCKED,    /* not for five minutes */
 };
-
-struct bed {
-	struct imap_script script;
-	struct upstream_conf conf;
-	struct login login;
-	struct log log;
-	struct imap_client client;
-	struct notice why;
-};
-
-static void bed_init(struct bed *bed, const char *script, bool is_stored)
-{
-	memset(bed, 0, sizeof *bed);
-	imap_script_init(&bed->script, script);
-	bed->conf = (struct upstream_conf){.host = "imap.example.com", .port = 143};
-	bed->conf.health = health_new();
-	bed->login = (struct login){
-		.user = text_dup("joe"), .password = text_dup("secret"), .is_stored = is_stored};
-}
-
-static struct err bed_open(struct bed *bed)
-{
-	return imap_client_open(&bed->client, &bed->script.world.env, &bed->log, &bed->conf,
-				&bed->login, &bed->why);
-}
-
-static void bed_fini(struct bed *bed)
-{
-	imap_client_close(&bed->client);
-	assert_string_equal(bed->script.failure, "");
-	imap_script_fini(&bed->script);
-	health_free(bed->conf.health);
-	login_fini(&bed->login);
-}
 
 /* Whether a connection would be tried so many ms from now: the script would hear of a dial. */
 static bool would_dial(struct bed *bed, uint64_t later_ms)
