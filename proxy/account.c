@@ -223,6 +223,7 @@ static struct err find_account(struct gate *gate, const char *claimed, struct no
 	roof->account.upstream.name = name;
 	roof->account.upstream.state = gate->state;
 	roof->account.upstream.health = gate->health;
+	roof->account.upstream.memos = gate->memos;
 	return err.kind && !*why->text ? refuse(why, err.what) : err;
 }
 

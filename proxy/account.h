@@ -22,6 +22,7 @@ struct gate {
 	/* Borrowed, for the accounts' upstreams; NULL until set after gate_init(). */
 	struct state_store *state;
 	struct health *health;
+	struct imap_memos *memos;
 	struct guard *guard; /* NULL: nobody is slowed or blocked */
 	const unsigned char
 		*exchange_key; /* EXCHANGE_KEY octets, the same for all connections; NULL:

@@ -278,6 +278,7 @@ struct chores_fiber *chores_begin(struct worker *worker, uint64_t every_ms,
 	gate_init(&fiber->gate, &worker->map, "", &nowhere);
 	fiber->gate.state = worker->state;
 	fiber->gate.health = worker->health;
+	fiber->gate.memos = worker->memos;
 	fiber->gate.tokens = worker->tokens;
 	fiber->gate.profiles = &worker->profiles;
 	fiber->chores = (struct chores){

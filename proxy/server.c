@@ -119,6 +119,7 @@ static void connection_run(void *arg)
 	gate_init(&connection->gate, &worker->map, listener->conf->name, &connection->peer);
 	connection->gate.state = worker->state;
 	connection->gate.health = worker->health;
+	connection->gate.memos = worker->memos;
 	connection->gate.guard = server->guard;
 	connection->gate.exchange_key = server->exchange_key;
 	connection->gate.ways = listener->conf->ways;

@@ -17,6 +17,7 @@ void worker_init(struct worker *worker, struct map *map, struct log_target *targ
 	worker->tls_client = tls_client_conf_new();
 	worker->locks = lock_table_new();
 	worker->health = health_new();
+	worker->memos = imap_memos_new();
 	world_init(&worker->world, &worker->fibers, worker->tls_client);
 }
 
@@ -40,6 +41,7 @@ void worker_fini(struct worker *worker)
 	tls_client_conf_free(worker->tls_client);
 	lock_table_free(worker->locks);
 	health_free(worker->health);
+	imap_memos_free(worker->memos);
 	tokens_free(worker->tokens);
 	token_key_free(worker->token_key);
 	oauth_profiles_release(worker->profiles);

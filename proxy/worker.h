@@ -14,6 +14,7 @@
 #include "proxy/io/world.h"
 #include "proxy/map.h"
 #include "upstream/health.h"
+#include "upstream/imap_memo.h"
 #include "upstream/lock.h"
 #include "upstream/state.h"
 #include "upstream/token.h"
@@ -25,6 +26,7 @@ struct worker {
 	struct tls_client_conf *tls_client; /* owned */
 	struct lock_table *locks;           /* owned */
 	struct health *health;              /* owned */
+	struct imap_memos *memos;           /* owned */
 	struct state_store *state;       /* owned; set after worker_init(); NULL: nothing is kept */
 	struct token_key *token_key;     /* owned; as `state`; NULL: tokens cannot be kept */
 	struct tokens *tokens;           /* owned; as `state`; NULL: no oauth= can be served */

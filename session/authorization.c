@@ -400,6 +400,7 @@ struct err authorization_enter(struct session *session, const struct credential 
 	    log_text("mechanism", claim->mechanism),
 	    log_text("device", session->account->device ? session->account->device : ""),
 	    log_number("messages", session->drop.count), log_number("octets", session->drop.octets),
+	    log_number("round_trips", session->upstream->round_trips),
 	    log_number("ms", env->ops->now(env) - begin_ms));
 	return reply_ok(session, "maildrop has %zu messages (%" PRIu64 " octets)",
 			session->drop.count, session->drop.octets);

@@ -12,7 +12,7 @@ FAKE_LOOP = tests/fake/loop.c tests/fake/loop.h
 FAKE_STATE = tests/fake/state_memory.c tests/fake/state_memory.h
 FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
 
-BASE_TESTS = tests/unit/t_buf tests/unit/t_text tests/unit/t_log tests/unit/t_stream
+BASE_TESTS = tests/unit/t_buf tests/unit/t_lru tests/unit/t_text tests/unit/t_log tests/unit/t_stream
 UPSTREAM_TESTS = tests/unit/t_state tests/unit/t_state_disk tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_uidl tests/unit/t_ledger tests/unit/t_ledger_state tests/unit/t_ledger_match tests/unit/t_journal tests/unit/t_lock tests/unit/t_health tests/unit/t_imap_quirks tests/unit/t_imap_login tests/unit/t_imap_caps tests/unit/t_imap_auth tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_facts tests/unit/t_imap_lines tests/unit/t_imap_talk tests/unit/t_imap_name tests/unit/t_seal \
 	tests/unit/t_imap tests/unit/t_imap_poison tests/unit/t_imap_known tests/unit/t_cut tests/unit/t_maildir tests/unit/t_maildir_mail tests/unit/t_maildir_update tests/unit/t_maildir_keep
 SESSION_TESTS = tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
@@ -34,6 +34,7 @@ IO_LIBS = libio.a libbase.a $(UV_LIBS) $(SSL_LIBS) $(CMOCKA_LIBS)
 ROOF_LIBS = libroof.a libsession.a libupstream.a libio.a libbase.a $(STORE_LIBS) $(UV_LIBS) $(SSL_LIBS) $(ARGON2_LIBS) -lcrypt $(CMOCKA_LIBS)
 
 tests_unit_t_buf_LDADD = $(BASE_LIBS)
+tests_unit_t_lru_LDADD = $(BASE_LIBS)
 tests_unit_t_text_LDADD = $(BASE_LIBS)
 tests_unit_t_log_LDADD = $(BASE_LIBS)
 tests_unit_t_stream_SOURCES = tests/unit/t_stream.c $(FAKE_CANNED)

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* health.c - which servers and accounts are in trouble.
  *
- * A row is one host, or one account of a host, and stands in a hash table and in a list by use. What
- * is well has no row: a healthy night leaves the table empty.
+ * A row is one host, or one account of a host. What is well has no row: a healthy night leaves the
+ * table empty.
  */
 #include "upstream/health.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "proxy/base/lru.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 
 enum {
-	BUCKETS = 4096,
 	ROWS_MAX = 20000,
 	HOST_FREE = 3,          /* failures of a host that cost nothing */
 	PAUSE_MS = 1000,        /* the first pause; doubles */
@@ -27,97 +26,29 @@ enum {
 };
 
 struct row {
-	struct row *next;          /* in its bucket */
-	struct row *newer, *older; /* by use */
-	uint64_t until_ms;         /* nothing is asked before that moment */
+	uint64_t until_ms;  /* nothing is asked before that moment */
 	uint64_t trial_ms;  /* when the one attempt after a pause began; 0: none is under way */
 	unsigned failures;  /* in a row */
 	bool is_credential; /* the last failure was a refused secret of ours */
-	char key[];         /* NUL ended */
 };
 
 struct health {
-	struct row *buckets[BUCKETS];
-	struct row *newest, *oldest;
-	size_t count;
+	struct lru *rows;
 };
 
 struct health *health_new(void)
 {
-	return mem_alloc(sizeof(struct health));
-}
+	struct health *health = mem_alloc(sizeof *health);
 
-static struct row **bucket_of(struct health *health, const char *key)
-{
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	for (; *key; key++)
-		hash = (hash ^ (unsigned char)*key) * 16777619u;
-	return &health->buckets[hash % BUCKETS];
-}
-
-static void unlink_use(struct health *health, struct row *row)
-{
-	*(row->newer ? &row->newer->older : &health->newest) = row->older;
-	*(row->older ? &row->older->newer : &health->oldest) = row->newer;
-}
-
-static void use(struct health *health, struct row *row)
-{
-	row->newer = NULL;
-	row->older = health->newest;
-	*(row->older ? &row->older->newer : &health->oldest) = row;
-	health->newest = row;
-}
-
-static void drop(struct health *health, struct row *row)
-{
-	struct row **at = bucket_of(health, row->key);
-
-	while (*at != row)
-		at = &(*at)->next;
-	*at = row->next;
-	unlink_use(health, row);
-	health->count--;
-	free(row);
+	health->rows = lru_new(sizeof(struct row), ROWS_MAX);
+	return health;
 }
 
 void health_free(struct health *health)
 {
-	while (health && health->newest)
-		drop(health, health->newest);
+	if (health)
+		lru_free(health->rows);
 	free(health);
-}
-
-static struct row *find(struct health *health, const char *key)
-{
-	struct row *row = *bucket_of(health, key);
-
-	while (row && strcmp(row->key, key) != 0)
-		row = row->next;
-	return row;
-}
-
-static struct row *find_or_make(struct health *health, const char *key)
-{
-	struct row *row = find(health, key);
-
-	if (row) {
-		unlink_use(health, row);
-		use(health, row);
-		return row;
-	}
-	if (health->count >= ROWS_MAX)
-		drop(health, health->oldest);
-	size_t size = strlen(key) + 1;
-	row = mem_alloc(sizeof *row + size);
-	memcpy(row->key, key, size);
-	struct row **bucket = bucket_of(health, key);
-	row->next = *bucket;
-	*bucket = row;
-	use(health, row);
-	health->count++;
-	return row;
 }
 
 /* Both keys of an attempt; owned. */
@@ -157,7 +88,8 @@ struct err health_ask(struct health *health, const struct env *env, const char *
 		return OK;
 	uint64_t now = env->ops->now(env);
 	keys_of(host, port, account, &host_key, &account_key);
-	struct row *server = find(health, host_key), *own = find(health, account_key);
+	struct row *server = lru_find(health->rows, host_key);
+	struct row *own = lru_find(health->rows, account_key);
 	if (is_closed(own, now) && own->is_credential)
 		err = ERR(ERR_POLICY, EACCES, "the mail server refuses the gateway's login");
 	else if (is_closed(own, now))
@@ -190,7 +122,7 @@ static uint64_t pause_of(const struct env *env, uint64_t first, uint64_t most, u
 static void fail(struct health *health, const struct env *env, const char *key,
 		 enum health_event event)
 {
-	struct row *row = find_or_make(health, key);
+	struct row *row = lru_touch(health->rows, key);
 	uint64_t now = env->ops->now(env), pause = 0;
 
 	/* Attempts that began side by side fail side by side: that is one failure. */
@@ -210,18 +142,10 @@ static void fail(struct health *health, const struct env *env, const char *key,
 		row->until_ms = now + pause;
 }
 
-static void forget(struct health *health, const char *key)
-{
-	struct row *row = find(health, key);
-
-	if (row)
-		drop(health, row);
-}
-
 /* An attempt that brought no news: the next one may go through. */
 static void end_trial(struct health *health, const char *key)
 {
-	struct row *row = find(health, key);
+	struct row *row = lru_find(health->rows, key);
 
 	if (row)
 		row->trial_ms = 0;
@@ -239,11 +163,11 @@ void health_report(struct health *health, const struct env *env, const char *hos
 		fail(health, env, host_key, event);
 		end_trial(health, account_key);
 	} else {
-		forget(health, host_key);
+		lru_drop(health->rows, host_key);
 	}
 	switch (event) {
 	case HEALTH_GOOD:
-		forget(health, account_key);
+		lru_drop(health->rows, account_key);
 		break;
 	case HEALTH_FAILED:
 	case HEALTH_THROTTLED:

@@ -10,33 +10,45 @@
 #include "proxy/base/text.h"
 #include "upstream/identity.h"
 #include "upstream/imap_auth.h"
+#include "upstream/imap_login.h"
 
 enum { LOGIN_TOTAL_MS = 50000 }; /* connecting to listing, below any client's patience (H-03) */
 
 /* Connects, logs in, selects. One more try for servers that log in and then say BAD (Table 1). */
 static struct err connect_and_select(struct imap *imap, struct notice *why)
 {
+	struct imap_flight flight = {.put = imap_select_put, .arg = imap};
 	struct err err = OK;
 
 	imap->client.until_ms = imap->env->ops->now(imap->env) + LOGIN_TOTAL_MS;
 	for (int attempt = 0; attempt < 2; attempt++) {
-		TRY(imap_client_open(&imap->client, imap->env, imap->log, &imap->conf, &imap->login,
-				     why));
+		imap->client.flight = &flight;
+		err = imap_client_open(&imap->client, imap->env, imap->log, &imap->conf,
+				       &imap->login, why);
+		if (err.kind) {
+			imap->client.flight = NULL;
+			return err;
+		}
 		imap->quirks = imap->client.quirks;
 		err = imap_select(imap);
 		if (!err.kind) {
 			imap->quirks = imap->client.quirks; /* by now its ID is known */
 			imap_client_report(&imap->client, HEALTH_GOOD);
+			imap_flight_note(&imap->client, &imap->conf);
 			return OK;
 		}
-		bool is_bad =
-			imap_client_is_alive(&imap->client) && imap_was(&imap->client, WIRE_BAD);
+		imap->client.flight = NULL;
+		bool is_alive = imap_client_is_alive(&imap->client);
+		bool is_bad = is_alive && imap_was(&imap->client, WIRE_BAD);
+		bool is_deaf = !is_alive && imap->client.is_deaf; /* M-04: in steps now */
 		imap_client_why(&imap->client, why);
 		if (is_bad && attempt)
 			imap_client_report(&imap->client, HEALTH_FAILED);
+		if (is_deaf)
+			imap_client_report(&imap->client, HEALTH_GREETED);
 		log_err(imap->log, LEVEL_NOTE, "imap-select-failed", err);
 		imap_client_close(&imap->client);
-		if (!is_bad)
+		if (!is_bad && !is_deaf)
 			return err;
 		if (imap->login.kind == LOGIN_RELAY)
 			break;

@@ -78,6 +78,9 @@ struct imap {
  * is_folder_read_only. ERR_UPSTREAM if UIDVALIDITY is missing, 0, or the UIDs do not last, unless
  * uidl= needs none of that (E-06), or if it is not the one from before (D-11): then is_void. */
 struct err imap_select(struct imap *) MUST_USE;
+/* For struct imap_flight, `arg` is the struct imap: the SELECT of the folder, if its name on the wire is
+ * known without asking. imap_select() takes the answer. */
+bool imap_select_put(void *arg, struct imap_client *, struct buf *line);
 
 /* imap.c. Connects, logs in and selects if the connection is lost. OK: the folder is selected, and
  * it is the same as ever. *is_fresh (or NULL): a connection was made just now. */

@@ -376,6 +376,8 @@ struct err imap_auth_begin(struct imap_exchange *exchange)
 		goto out;
 	imap_wire_expect_challenges(client->wire);
 	err = imap_send_line(client, &exchange->tag, &line);
+	if (!err.kind && is_one_line && exchange->may_follow)
+		imap_flight_send(client);
 	/* The first "+" only says that it is our turn: whatever else it says. */
 	if (!err.kind)
 		err = is_one_line ? hear_challenge(exchange) : hear(exchange);
@@ -399,6 +401,8 @@ static struct err run_login(struct imap_exchange *exchange)
 	    buf_put(&line, " ", 1) && imap_quote(&line, exchange->login->password))
 		err = imap_send_line(client, &exchange->tag, &line);
 	buf_wipe(&line);
+	if (!err.kind)
+		imap_flight_send(client);
 	if (!err.kind)
 		err = imap_receive(client, PHASE_LOGIN, exchange->tag);
 	return err;
@@ -452,6 +456,10 @@ static struct err run(struct imap_client *client, const struct upstream_conf *co
 		.sasl = mechanism->name,
 		.is_plus = mechanism->traits & IS_PLUS,
 		.has_ir = client->caps & CAP_SASL_IR,
+		/* M-03 */
+		.may_follow = login->kind != LOGIN_RELAY && !(mechanism->traits & IS_SCRAM) &&
+			      (login->kind != LOGIN_TOKEN ||
+			       imap_memo_is_tried(client->memos, conf, login)),
 	};
 
 	secret_init(&exchange.challenge, WIRE_CHALLENGE);
@@ -462,6 +470,8 @@ static struct err run(struct imap_client *client, const struct upstream_conf *co
 		login->kind == LOGIN_RELAY ? imap_auth_relay(&exchange) : mechanism->run(&exchange);
 	if (!err.kind) {
 		err = imap_outcome(client, PHASE_LOGIN);
+		if (!err.kind && login->kind == LOGIN_TOKEN)
+			imap_memo_tried(client->memos, conf, login);
 		client->is_refused = err.kind == ERR_POLICY && client->is_stored;
 	}
 	client->secret = NULL;

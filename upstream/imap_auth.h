@@ -40,7 +40,8 @@ struct imap_exchange {
 	const char *sasl; /* its name on the wire */
 	bool is_plus;     /* SCRAM-...-PLUS */
 	bool has_ir;      /* SASL-IR */
-	bool is_done;     /* the tagged reply has come */
+	bool may_follow; /* other commands, in the same flight: nothing but the outcome will come */
+	bool is_done;    /* the tagged reply has come */
 	int tag;
 	struct buf challenge; /* decoded; wiped at the end as `answer` is */
 	struct buf answer;    /* what we say next, not yet encoded */

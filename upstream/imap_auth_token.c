@@ -93,6 +93,9 @@ struct err imap_auth_token(struct imap_exchange *exchange)
 	if (exchange->is_done)
 		return OK;
 	log_refusal(exchange);
+	/* What has left with the login is taken for the answer. */
+	if (exchange->client->has_flown)
+		return imap_receive(exchange->client, PHASE_LOGIN, exchange->tag);
 	/* XOAUTH2 wants an empty line, RFC 7628 section 3.2.3 a lone \001. */
 	buf_drop(&exchange->answer, buf_len(&exchange->answer));
 	if (is_bearer && !buf_put(&exchange->answer, "\001", 1))

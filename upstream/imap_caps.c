@@ -90,7 +90,7 @@ void imap_caps_forget(struct imap_client *client)
 }
 
 /* Makes bits of what libetpan collected, if it did, and frees that. */
-static void take_caps(struct imap_client *client)
+void imap_caps_take(struct imap_client *client)
 {
 	struct mailimap_connection_info *info = client->im->imap_connection_info;
 	unsigned caps = CAP_KNOWN;
@@ -107,11 +107,11 @@ static void take_caps(struct imap_client *client)
 
 struct err imap_caps_learn(struct imap_client *client)
 {
-	take_caps(client);
+	imap_caps_take(client);
 	if (client->caps)
 		return OK;
 	TRY(imap_command(client, PHASE_GREETING, "CAPABILITY"));
-	take_caps(client);
+	imap_caps_take(client);
 	client->caps |= CAP_KNOWN;
 	imap_client_trim(client);
 	return OK;
@@ -130,7 +130,7 @@ static void choose(struct imap_client *client, bool is_last)
 		    log_text("id", imap_wire_id(wire)));
 }
 
-static struct err send_id(struct imap_client *client)
+struct err imap_caps_send_id(struct imap_client *client)
 {
 	return imap_send(client, &client->id_tag,
 			 "ID (\"name\" \"popgate\" \"version\" \"" VERSION "\")");
@@ -156,10 +156,10 @@ static struct err ask_both(struct imap_client *client, bool has_id)
 
 	TRY(imap_send(client, &tag, "CAPABILITY"));
 	if (has_id)
-		TRY(send_id(client));
+		TRY(imap_caps_send_id(client));
 	TRY(imap_receive(client, PHASE_LOGIN, tag));
 	TRY(imap_outcome(client, PHASE_GREETING));
-	take_caps(client);
+	imap_caps_take(client);
 	if (has_id)
 		TRY(imap_caps_take_id(client, PHASE_LOGIN));
 	client->caps |= CAP_KNOWN;
@@ -216,15 +216,20 @@ static struct err enable_uidonly(struct imap_client *client)
 
 struct err imap_caps_settle(struct imap_client *client, bool had_id)
 {
-	bool is_asked = false;
+	bool is_asked = false, is_settled;
 
-	take_caps(client);
+	imap_caps_take(client);
+	TRY(imap_flight_land(client, &is_settled));
+	if (is_settled)
+		return OK;
+	client->memo.tells_caps = client->caps != 0;
 	if (!client->caps) {
 		TRY(ask_both(client, had_id));
 		is_asked = had_id;
 	}
+	client->memo.caps = client->caps;
 	if (!is_asked && (client->caps & CAP_ID))
-		TRY(send_id(client));
+		TRY(imap_caps_send_id(client));
 	if (!is_asked)
 		choose(client, !client->id_tag);
 	if (client->id_tag && (client->quirks->traits & QUIRK_ID_FIRST))

@@ -27,7 +27,7 @@ static const struct {
 	[PHASE_GREETING] = {10000, 10000}, [PHASE_LOGIN] = {30000, 30000},
 	[PHASE_SELECT] = {60000, 60000},   [PHASE_LIST] = {120000, 0},
 	[PHASE_BODY] = {60000, 0},         [PHASE_UPDATE] = {60000, 0},
-	[PHASE_LEAVE] = {1000, 1000},
+	[PHASE_LEAVE] = {1000, 1000},      [PHASE_FLIGHT] = {5000, 5000},
 };
 
 uint64_t imap_until(const struct env *env, enum imap_phase phase, uint64_t until_ms)
@@ -48,6 +48,11 @@ void imap_limit(struct imap_client *client, enum imap_phase phase)
 {
 	imap_wire_limit(client->wire, deadlines[phase].wait,
 			imap_until(client->env, phase, client->until_ms));
+}
+
+unsigned imap_client_round_trips(const struct imap_client *client)
+{
+	return client->opening_trips + (client->wire ? imap_wire_round_trips(client->wire) : 0);
 }
 
 void imap_client_kill(struct imap_client *client)

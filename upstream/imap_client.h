@@ -20,6 +20,7 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "upstream/health.h"
+#include "upstream/imap_memo.h"
 #include "upstream/imap_quirks.h"
 #include "upstream/imap_wire.h"
 #include "upstream/upstream.h"
@@ -67,7 +68,19 @@ enum imap_phase {
 	PHASE_BODY,
 	PHASE_UPDATE,
 	PHASE_LEAVE,
+	PHASE_FLIGHT, /* SELECT behind a login that has succeeded: does it listen at all (M-04)? */
 	PHASES
+};
+
+struct imap_client;
+
+/* A command that may leave in one write with the login, to a server that is known (M-02). */
+struct imap_flight {
+	/* Puts the command (without tag and CRLF) into `line`, as client->caps and client->quirks want
+	 * it; they are those of the last time. False: it cannot be told before the login. */
+	bool (*put)(void *arg, struct imap_client *, struct buf *line);
+	void *arg;
+	int tag; /* of the command while it is under way; 0: it has to be sent */
 };
 
 struct imap_client {
@@ -93,8 +106,16 @@ struct imap_client {
 	int id_tag;         /* of an ID that is under way; 0: none */
 	uint64_t spent_ms[PHASES]; /* time that went by in each phase */
 	/* Where to report, and what: see imap_client_report(). */
-	struct health *health; /* borrowed, or NULL */
-	const char *host;      /* borrowed */
+	struct health *health;    /* borrowed, or NULL */
+	struct imap_memos *memos; /* borrowed, or NULL */
+	struct imap_memo memo;    /* of this server, as it was known when the login began (M-02) */
+	bool is_known;            /* there was one, and the server still says the same of itself */
+	struct imap_flight *flight; /* borrowed: what may leave with the login; or NULL */
+	bool has_flown;             /* something has left with it */
+	bool is_deaf;               /* and the server has lost its way in that */
+	int caps_tag;               /* of a CAPABILITY that has; 0: none */
+	unsigned opening_trips;     /* round trips until the greeting was there */
+	const char *host;           /* borrowed */
 	unsigned port;
 	char *account; /* owned: what tells accounts of a host apart */
 	bool is_asked; /* health_ask() let us go, and nothing was reported yet */
@@ -129,6 +150,10 @@ void imap_client_why(const struct imap_client *, struct notice *why);
 /* Sends LOGOUT if the connection lives, does not wait for its answer, frees. A zeroed client is
  * fine. */
 void imap_client_close(struct imap_client *);
+
+/* Round trips since the connection was begun: TCP, TLS and the greeting count one each (M-01), though a
+ * full handshake of TLS 1.2 takes two. */
+unsigned imap_client_round_trips(const struct imap_client *);
 
 /* From now on the connection is lost: it is out of step. */
 void imap_client_kill(struct imap_client *);

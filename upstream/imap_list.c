@@ -282,6 +282,7 @@ struct err imap_list(struct upstream *upstream, struct maildrop *maildrop)
 	ledger_fini(&recalled);
 	uids_fini(&promised);
 	imap->client.until_ms = 0;
+	imap->upstream.round_trips = imap_client_round_trips(&imap->client);
 	if (imap->client.im)
 		imap_client_trim(&imap->client);
 	return err;

@@ -126,15 +126,22 @@ static struct err open_all(struct imap_client *client, const struct upstream_con
 {
 	struct stream *stream;
 
-	client->is_greeted = client->is_refused = client->is_unserved = false;
+	client->is_greeted = client->is_refused = client->is_unserved = client->has_flown = false;
+	client->caps_tag = 0;
+	if (client->flight)
+		client->flight->tag = 0;
 	TRY(dial(client, conf, &stream));
 	TRY(set_up(client, stream));
 	TRY(greet(client));
 	client->is_greeted = true;
+	client->opening_trips = conf->tls == UPSTREAM_CLEAR ? 2 : 3;
+	imap_flight_recall(client, conf);
 	if (conf->tls == UPSTREAM_STARTTLS) {
 		TRY(imap_caps_learn(client));
 		TRY(start_tls(client, conf));
 	}
+	if (client->is_known && !*imap_wire_capabilities(client->wire))
+		client->caps = client->memo.offered;
 	TRY(imap_caps_learn(client));
 	bool had_id = client->caps & CAP_ID;
 	TRY(imap_auth_log_in(client, conf, login));
@@ -215,6 +222,12 @@ static struct err try_all(struct imap_client *client, const struct upstream_conf
 		imap_drop(client);
 		err = open_all(client, conf, login);
 	}
+	/* Lost without a word on the login: perhaps it cannot listen to all that at once. */
+	if (err.kind == ERR_UPSTREAM && client->has_flown && !imap_client_is_alive(client)) {
+		imap_flight_failed(client, conf);
+		imap_drop(client);
+		err = open_all(client, conf, login);
+	}
 	if (client->is_refused && login->renew)
 		err = renew(client, conf, login, err, is_provider);
 	if (client->is_refused && !*is_provider)
@@ -237,6 +250,8 @@ struct err imap_client_open(struct imap_client *client, const struct env *env,
 		.health = conf->health,
 		.host = conf->host,
 		.port = conf->port,
+		.memos = conf->memos,
+		.flight = client->flight,
 	};
 	struct err err = imap_auth_check(login);
 	if (!err.kind)

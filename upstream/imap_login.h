@@ -40,6 +40,26 @@ struct err imap_caps_settle(struct imap_client *, bool had_id) MUST_USE;
 /* Receives the reply to the ID that is under way. */
 struct err imap_caps_take_id(struct imap_client *, enum imap_phase) MUST_USE;
 
+/* What libetpan has collected of capabilities, if it has, into client->caps. */
+void imap_caps_take(struct imap_client *);
+/* Puts an ID in line. */
+struct err imap_caps_send_id(struct imap_client *) MUST_USE;
+
+/* --- imap_flight.c --- */
+
+/* After the greeting: is this server known? */
+void imap_flight_recall(struct imap_client *, const struct upstream_conf *);
+/* Behind a login that has been put in line, and that nothing but its outcome can answer: puts what may
+ * follow in line. */
+void imap_flight_send(struct imap_client *);
+/* After a login that succeeded. *is_settled: capabilities and quirks are those of the last time, and
+ * whatever has left with the login holds; otherwise all is to be asked for. */
+struct err imap_flight_land(struct imap_client *, bool *is_settled) MUST_USE;
+/* The folder is selected: what was learned is noted for the next time. Takes client->flight back. */
+void imap_flight_note(struct imap_client *, const struct upstream_conf *);
+/* The server has lost its way: steps for a week. */
+void imap_flight_failed(struct imap_client *, const struct upstream_conf *);
+
 /* --- imap_outcome.c --- */
 
 /* What a tagged reply or a BYE tells of the state of the account or the server (H-05, H-08). */

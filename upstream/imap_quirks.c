@@ -43,7 +43,7 @@ static const struct imap_quirks rows[] = {
 	{"domino", 0, LINE_UNKNOWN, NULL, "Domino", "Domino IMAP4 Server"},
 	{"uw", 0, LINE_UNKNOWN, NULL, NULL, "IMAP4rev1 200"},
 	{"uw", 0, LINE_UNKNOWN, NULL, NULL, "Panda IMAP"},
-	{"courier", QUIRK_SELECT_ONLY | QUIRK_GHOSTS, LINE_COURIER, NULL, "Courier",
+	{"courier", QUIRK_SELECT_ONLY | QUIRK_GHOSTS | QUIRK_STEPS, LINE_COURIER, NULL, "Courier",
 	 "Courier-IMAP"},
 	{"cyrus", 0, LINE_USUAL, NULL, "Cyrus", "Cyrus IMAP"},
 	{"dovecot", 0, LINE_DOVECOT, NULL, "Dovecot", "Dovecot"},
@@ -130,6 +130,7 @@ const char *imap_quirk_words(enum imap_quirk trait)
 		{QUIRK_BASE_ITEMS, "knows the FETCH items of RFC 3501 only"},
 		{QUIRK_NO_ENABLE, "ENABLE enables nothing"},
 		{QUIRK_GHOSTS, "makes up a body for what others have removed"},
+		{QUIRK_STEPS, "loses what comes together with a login"},
 	};
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)

@@ -28,6 +28,7 @@ enum imap_quirk {
 	/* Makes up a short body for a message that another client has removed, until it is asked to
 	 * look. */
 	QUIRK_GHOSTS = 1024,
+	QUIRK_STEPS = 2048, /* loses what comes behind a login before it was answered (M-04) */
 };
 
 struct imap_quirks {

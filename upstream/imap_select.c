@@ -11,6 +11,7 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
+#include "upstream/imap_login.h"
 #include "upstream/imap_name.h"
 #include "upstream/uidl.h"
 
@@ -176,26 +177,46 @@ static bool wants_modseq(const struct imap *imap)
 	unsigned without = QUIRK_WINDOW | QUIRK_SIZES_CHANGE | QUIRK_NO_ENABLE;
 
 	return imap->conf.state && imap->conf.name && (imap->client.caps & CAP_CONDSTORE) &&
-	       !(imap->quirks->traits & without);
+	       !(imap->client.quirks->traits & without);
+}
+
+/* SELECT or EXAMINE, as the server wants it. */
+static bool put_select(const struct imap *imap, const char *name, bool with_modseq,
+		       struct buf *line)
+{
+	/* Courier forgets the UIDVALIDITY of a folder that was only examined (N-12). */
+	bool is_select = will_write(imap) || (imap->client.quirks->traits & QUIRK_SELECT_ONLY);
+
+	return buf_printf(line, "%s ", is_select ? "SELECT" : "EXAMINE") &&
+	       imap_quote_name(line, name) && (!with_modseq || buf_put(line, " (CONDSTORE)", 12));
 }
 
 static struct err send_select(struct imap *imap, const char *name, bool with_modseq)
 {
 	struct imap_client *client = &imap->client;
-	/* Courier forgets the UIDVALIDITY of a folder that was only examined (N-12). */
-	bool is_select = will_write(imap) || (imap->quirks->traits & QUIRK_SELECT_ONLY);
-	struct buf words;
+	struct err err = bad_name;
+	struct buf line;
 	int tag = 0;
 
 	imap_wire_forget_folder(client->wire);
-	buf_init(&words, 2 * NAME_OCTETS + 2);
-	struct err err = bad_name;
-	if (imap_quote_name(&words, name))
-		err = imap_send(client, &tag, "%s %.*s%s", is_select ? "SELECT" : "EXAMINE",
-				(int)buf_len(&words), buf_data(&words),
-				with_modseq ? " (CONDSTORE)" : "");
-	buf_fini(&words);
+	buf_init(&line, 2 * NAME_OCTETS + 24);
+	if (put_select(imap, name, with_modseq, &line))
+		err = imap_send_line(client, &tag, &line);
+	buf_fini(&line);
 	return err.kind ? err : imap_receive(client, PHASE_SELECT, tag);
+}
+
+/* The answer to the one that has left with the login. BAD, or none and no farewell, is no answer to it
+ * but to the flight (M-04). */
+static struct err take_select(struct imap *imap, int tag)
+{
+	struct imap_client *client = &imap->client;
+	struct err err = imap_receive(client, PHASE_FLIGHT, tag);
+
+	bool is_lost = err.kind && imap_wire_bye(client->wire)->outcome != WIRE_BYE;
+	if (is_lost || (!err.kind && imap_was(client, WIRE_BAD)))
+		imap_flight_failed(client, &imap->conf);
+	return err;
 }
 
 /* One SELECT or EXAMINE; the outcome is left in the wire's status. */
@@ -203,8 +224,15 @@ static struct err try_select(struct imap *imap, const char *name)
 {
 	struct imap_client *client = &imap->client;
 	bool with_modseq = wants_modseq(imap);
+	int tag = client->flight ? client->flight->tag : 0;
 
-	struct err err = send_select(imap, name, with_modseq);
+	if (tag) {
+		client->flight->tag = 0;
+		TRY(take_select(imap, tag));
+	}
+	struct err err = OK;
+	if (!tag || imap_was(client, WIRE_BAD))
+		err = send_select(imap, name, with_modseq);
 	if (!err.kind && with_modseq && imap_was(client, WIRE_BAD)) {
 		imap_client_forget(client, CAP_CONDSTORE);
 		err = send_select(imap, name, false);
@@ -212,6 +240,12 @@ static struct err try_select(struct imap *imap, const char *name)
 	if (!err.kind && imap_was(client, WIRE_OK))
 		err = selected(imap);
 	return err;
+}
+
+/* Whether the server must be asked for its name on the wire. */
+static bool needs_asking(const char *folder)
+{
+	return !text_same(folder, "INBOX") && (folder[0] == '\\' || strchr(folder, '/'));
 }
 
 /* The name that the map means by `folder`; *out is owned. */
@@ -277,6 +311,22 @@ static bool may_be_missing(const struct imap *imap)
 	return status->outcome == WIRE_NO && imap->conf.folder[0] != '\\' &&
 	       !text_same(imap->folder, "INBOX") &&
 	       (text_same(status->code, "NONEXISTENT") || !*status->code);
+}
+
+bool imap_select_put(void *arg, struct imap_client *client, struct buf *line)
+{
+	struct imap *imap = arg;
+	char *name = NULL;
+
+	if (imap->folder ? imap->is_folder_rev2 : needs_asking(imap->conf.folder))
+		return false;
+	if (!imap->folder && find_name(imap, imap->conf.folder, &name).kind)
+		return false;
+	/* What is told from here on is told of this folder. */
+	imap_wire_forget_folder(client->wire);
+	bool is_put = put_select(imap, name ? name : imap->folder, wants_modseq(imap), line);
+	free(name);
+	return is_put;
 }
 
 struct err imap_select(struct imap *imap)

@@ -43,6 +43,7 @@ enum poison_policy { POISON_PLACEHOLDER, POISON_HIDE, POISON_ERROR };           
 
 struct state_store;
 struct health;
+struct imap_memos;
 struct imap_quirks;
 struct uidl_format;
 
@@ -68,6 +69,7 @@ struct upstream_conf {
 	const char *name;          /* the canonical POP3 name: under it lies what `state` keeps */
 	struct state_store *state; /* NULL: nothing outlives the process */
 	struct health *health;     /* NULL: nobody is ever in trouble */
+	struct imap_memos *memos;  /* NULL: each login learns all anew (M-02) */
 	enum delete_policy delete_policy;
 	const char *archive; /* DELETE_ARCHIVE: the folder, UTF-8 as in the map */
 	bool may_create;     /* a missing target folder is created (D-13) */
@@ -173,6 +175,9 @@ struct upstream_ops {
 struct upstream {
 	const struct upstream_ops *ops;
 	bool is_read_only; /* DELE is to be refused (C-02) */
+	/* Round trips to the server that open() and list() took, TCP, TLS and greeting included, for the
+	 * log (M-01). Set by list(). */
+	unsigned round_trips;
 	/* Names the store for the lock (G-05): equal for two sessions exactly if they open the same
 	 * mailbox. */
 	char identity[128];

@@ -11,6 +11,7 @@
 #include "proxy/base/mem.h"
 #include "tests/soak/bot.h"
 #include "upstream/health.h"
+#include "upstream/imap_memo.h"
 #include "upstream/imap_quirks.h"
 
 enum { FIRST_MAILS = 12, WELL_MS = 20 * 60 * 1000, AGE_S = 3 * 60 * 60, SETTLE_ROUNDS = 3 };
@@ -249,6 +250,8 @@ static void restart(struct world *world)
 	stand_restart(&world->stand);
 	health_free(world->stand.conf.health);
 	world->stand.conf.health = world->has_health ? health_new() : NULL;
+	imap_memos_free(world->stand.conf.memos);
+	world->stand.conf.memos = imap_memos_new();
 	close_state(world);
 	open_state(world);
 	world->is_dead = false;
@@ -434,6 +437,7 @@ void world_init(struct world *world, uint64_t seed, const char *lmdb, bool is_lo
 	stand_init(&world->stand, &world->server.world.env, &world->log);
 	world->has_health = world_odds(world, 4);
 	world->stand.conf.health = world->has_health ? health_new() : NULL;
+	world->stand.conf.memos = imap_memos_new();
 	world->stand.conf.state = world->has_state ? &world->state.store : NULL;
 	world->stand.conf.seen_policy = world_chance(world, 3);
 	world->stand.conf.newest_first = world_odds(world, 5);
@@ -453,6 +457,7 @@ void world_fini(struct world *world)
 	promise_fini(&world->promise);
 	close_state(world);
 	state_memory_fini(&world->memory);
+	imap_memos_free(world->stand.conf.memos);
 	health_free(world->stand.conf.health);
 	stand_fini(&world->stand);
 	free(world->uids);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "upstream/identity.h"
+#include "upstream/imap_memo.h"
 #include "upstream/imap_quirks.h"
 
 static struct err spoon_put(struct sink *sink, const void *octets, size_t len)
@@ -84,6 +85,8 @@ static bool set_memory(struct run *run, const char *word, const char *value)
 
 	if (strcmp(word, "state") == 0)
 		conf->state = &run->state.store;
+	else if (strcmp(word, "memos") == 0)
+		conf->memos = run->memos;
 	else if (strcmp(word, "uidl") == 0) {
 		if (uidl_format_parse(value, &run->uidl))
 			problem(run, "uidl=%s", value);
@@ -341,6 +344,8 @@ static void check(struct run *run, const char *note)
 		is_good = run->script.world.dials == strtoul(rest, NULL, 10);
 	else if (strncmp(word, "secures ", 8) == 0)
 		is_good = run->script.world.secures == strtoul(rest, NULL, 10);
+	else if (strncmp(word, "trips ", 6) == 0)
+		is_good = run->upstream && run->upstream->round_trips == strtoul(rest, NULL, 10);
 	else if (strncmp(word, "readonly ", 9) == 0)
 		is_good = run->upstream && run->upstream->is_read_only == (*rest == 'y');
 	else if (strncmp(word, "announced ", 10) == 0)
@@ -379,6 +384,7 @@ void run_init(struct run *run, const char *text, size_t chunk)
 	buf_init(&run->spoon.got, 64 << 20);
 	maildrop_init(&run->maildrop);
 	state_memory_init(&run->state);
+	run->memos = imap_memos_new();
 	run_login_init(run);
 }
 
@@ -386,6 +392,7 @@ void run_fini(struct run *run)
 {
 	close_with(run, NULL);
 	state_memory_fini(&run->state);
+	imap_memos_free(run->memos);
 	run_login_fini(run);
 	buf_fini(&run->spoon.got);
 	imap_script_fini(&run->script);

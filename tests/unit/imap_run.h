@@ -27,6 +27,9 @@
  *	? renewed n m              times, before a connection and after a refusal
  *	? logged TEXT    ? unlogged TEXT
  *
+ * With `memos` in the conf what servers have shown outlives `close` likewise; `? trips n` after a list:
+ * the round trips of the login.
+ *
  * With `state` in the conf what is remembered outlives `close`, and the next `open` finds it:
  *
  *	> conf state uidl=FORMAT newest=N newest-first sizes-exact poison=hide|error
@@ -57,6 +60,7 @@ struct run {
 	struct imap_script script;
 	struct log log;
 	struct state_memory state;
+	struct imap_memos *memos; /* owned */
 	struct uidl_format uidl;
 	struct upstream_conf conf;
 	char words[12][200]; /* what conf points to */

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_flight.c - a login and what follows it in one flight, to a server that is known (M-02).
+ *
+ * Whoever says several things at once must know beforehand what the server can, and that it can listen:
+ * both are remembered of the last login (imap_memo.h). A server that tells other capabilities than then
+ * is asked anew, in steps; one that answers the flight with BAD, with silence or by hanging up is talked
+ * to in steps for a week (M-04). Nothing is sent before the greeting, and nothing follows what may be
+ * answered by a question (M-03).
+ */
+#include <string.h>
+
+#include "proxy/base/buf.h"
+#include "upstream/imap_login.h"
+
+enum { WEEK_MS = 7 * 24 * 3600 * 1000 };
+
+static bool may_fly(const struct imap_client *client)
+{
+	const struct imap_quirks *quirks = client->given ? client->given : client->memo.quirks;
+
+	return client->is_known && client->flight && !(quirks->traits & QUIRK_STEPS) &&
+	       client->env->ops->now(client->env) >= client->memo.steps_until_ms;
+}
+
+void imap_flight_recall(struct imap_client *client, const struct upstream_conf *conf)
+{
+	const char *told = imap_wire_capabilities(client->wire);
+	uint64_t print = imap_memo_print(imap_wire_greeting(client->wire), told);
+
+	client->memo = imap_memo_get(client->memos, conf);
+	/* In clear the server's own word is wanted each time: is the login allowed (B-16)? */
+	client->is_known = client->memo.print == print && (client->given || client->memo.quirks) &&
+			   (*told || conf->tls != UPSTREAM_CLEAR);
+	client->memo.print = print;
+}
+
+void imap_flight_send(struct imap_client *client)
+{
+	struct buf line;
+	int tag;
+
+	if (!may_fly(client))
+		return;
+	client->has_flown = true;
+	client->caps = client->memo.caps;
+	client->quirks = client->given ? client->given : client->memo.quirks;
+	struct err err = OK;
+	if (!client->memo.tells_caps) {
+		err = imap_send(client, &tag, "CAPABILITY");
+		client->caps_tag = tag;
+	}
+	if (!err.kind && (client->caps & CAP_ID) && (client->quirks->traits & QUIRK_ID_FIRST))
+		err = imap_caps_send_id(client);
+	buf_init(&line, imap_client_room(client));
+	if (!err.kind && client->flight->put(client->flight->arg, client, &line))
+		err = imap_send_line(client, &client->flight->tag, &line);
+	buf_fini(&line);
+	client->caps = 0; /* until they are told */
+	(void)err.kind;   /* the connection is lost then, and the login hears of it */
+}
+
+struct err imap_flight_land(struct imap_client *client, bool *is_settled)
+{
+	int tag = client->caps_tag;
+
+	*is_settled = false;
+	client->caps_tag = 0;
+	if (!client->is_known)
+		return OK;
+	if (tag) {
+		TRY(imap_receive(client, PHASE_LOGIN, tag));
+		imap_caps_take(client);
+	}
+	if (client->caps && client->caps == client->memo.caps) {
+		client->quirks = client->given ? client->given : client->memo.quirks;
+		*is_settled = true;
+		return OK;
+	}
+	client->is_known = false;
+	LOG(client->log, LEVEL_NOTE, "imap-changed", log_text("host", client->host));
+	if (!client->flight || !client->flight->tag)
+		return OK;
+	/* It was written for another server. */
+	tag = client->flight->tag;
+	client->flight->tag = 0;
+	return imap_receive(client, PHASE_FLIGHT, tag);
+}
+
+void imap_flight_note(struct imap_client *client, const struct upstream_conf *conf)
+{
+	struct imap_memo *memo = &client->memo;
+	unsigned traits = client->quirks->traits;
+
+	client->flight = NULL;
+	/* Where extensions are enabled the reply decides what is said next. */
+	bool enables = client->is_rev2 || ((traits & QUIRK_WINDOW) && (memo->caps & CAP_UIDONLY));
+	if (client->is_known || enables)
+		return;
+	memo->offered = client->offered;
+	if (!client->given)
+		memo->quirks = client->quirks;
+	imap_memo_put(client->memos, conf, memo);
+}
+
+void imap_flight_failed(struct imap_client *client, const struct upstream_conf *conf)
+{
+	struct imap_memo memo = imap_memo_get(client->memos, conf);
+
+	LOG(client->log, LEVEL_WARN, "imap-flight-failed", log_text("host", client->host),
+	    log_number("days", 7));
+	memo.steps_until_ms = client->env->ops->now(client->env) + WEEK_MS;
+	client->is_deaf = true;
+	client->memo.steps_until_ms = memo.steps_until_ms;
+	imap_memo_put(client->memos, conf, &memo);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_memo.c - what a server has shown at the last login. */
+#include "upstream/imap_memo.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/lru.h"
+#include "proxy/base/mem.h"
+#include "proxy/base/text.h"
+#include "upstream/identity.h"
+#include "upstream/upstream.h"
+
+enum {
+	SERVERS_MAX = 4000,
+	TOKENS_MAX = 20000,
+	TOKEN_HASH = 35, /* as identity_of_name() makes it */
+};
+
+struct imap_memos {
+	struct lru *servers; /* of struct imap_memo */
+	struct lru *tokens;  /* of a hash, by server and user */
+};
+
+struct imap_memos *imap_memos_new(void)
+{
+	struct imap_memos *memos = mem_alloc(sizeof *memos);
+
+	memos->servers = lru_new(sizeof(struct imap_memo), SERVERS_MAX);
+	memos->tokens = lru_new(TOKEN_HASH, TOKENS_MAX);
+	return memos;
+}
+
+void imap_memos_free(struct imap_memos *memos)
+{
+	if (!memos)
+		return;
+	lru_free(memos->servers);
+	lru_free(memos->tokens);
+	free(memos);
+}
+
+uint64_t imap_memo_print(const char *greeting, const char *capabilities)
+{
+	uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+	for (const char *at = *capabilities ? capabilities : greeting; *at; at++)
+		hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+	return hash ? hash : 1;
+}
+
+/* How TLS begins is a part of it: another port may be another server, and so may the clear side. */
+static char *key_of(const struct upstream_conf *conf, const char *user)
+{
+	char *key = text_printf_dup("%s:%u:%d\t%s", conf->host, conf->port, (int)conf->tls, user);
+
+	for (char *at = key; *at && *at != '\t'; at++)
+		if (*at >= 'A' && *at <= 'Z')
+			*at = (char)(*at + 'a' - 'A');
+	return key;
+}
+
+struct imap_memo imap_memo_get(struct imap_memos *memos, const struct upstream_conf *conf)
+{
+	struct imap_memo memo = {.print = 0};
+
+	if (!memos)
+		return memo;
+	char *key = key_of(conf, "");
+	const struct imap_memo *kept = lru_find(memos->servers, key);
+	if (kept)
+		memo = *kept;
+	free(key);
+	return memo;
+}
+
+void imap_memo_put(struct imap_memos *memos, const struct upstream_conf *conf,
+		   const struct imap_memo *memo)
+{
+	if (!memos)
+		return;
+	char *key = key_of(conf, "");
+	*(struct imap_memo *)lru_touch(memos->servers, key) = *memo;
+	free(key);
+}
+
+bool imap_memo_is_tried(struct imap_memos *memos, const struct upstream_conf *conf,
+			const struct login *login)
+{
+	char hash[TOKEN_HASH];
+
+	if (!memos)
+		return false;
+	char *key = key_of(conf, login->user);
+	const char *kept = lru_find(memos->tokens, key);
+	identity_of_name(hash, login->password);
+	bool is_tried = kept && !strcmp(kept, hash);
+	free(key);
+	return is_tried;
+}
+
+void imap_memo_tried(struct imap_memos *memos, const struct upstream_conf *conf,
+		     const struct login *login)
+{
+	if (!memos)
+		return;
+	char *key = key_of(conf, login->user);
+	identity_of_name(lru_touch(memos->tokens, key), login->password);
+	free(key);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* imap_memo.h - what a server has shown at the last login, so that the next one need not ask.
+ *
+ * A first login goes step by step: capabilities, login, ID, SELECT. What was learned is noted here, and
+ * as long as the server says the same of itself before the login, the next one says all of it at once
+ * (M-02). A server that loses its way in such a flight is talked to step by step for a week (M-04).
+ * One table a worker, in memory; it forgets the least recently used of 4,000 servers.
+ */
+#ifndef POPGATE_IMAP_MEMO_H
+#define POPGATE_IMAP_MEMO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/env.h"
+
+struct imap_quirks;
+struct imap_memos;
+struct login;
+struct upstream_conf;
+
+struct imap_memo {
+	uint64_t
+		print; /* of its words before the login: imap_memo_print(); 0: nothing was learned */
+	unsigned offered; /* enum imap_cap, before the login */
+	unsigned caps;    /* and after it */
+	bool tells_caps;  /* unasked, with its OK to the login */
+	const struct imap_quirks *quirks;
+	uint64_t steps_until_ms; /* no flights before that moment (env->now); 0: they are welcome */
+};
+
+struct imap_memos *imap_memos_new(void);
+void imap_memos_free(struct imap_memos *); /* NULL is fine */
+
+/* What tells whether a server is the one that it was: the capabilities that it told unasked, or its
+ * greeting if it told none. Never 0. */
+uint64_t imap_memo_print(const char *greeting, const char *capabilities);
+
+/* What is known of the server of `conf`; all zero if nothing is, or `memos` is NULL. */
+struct imap_memo imap_memo_get(struct imap_memos *, const struct upstream_conf *);
+void imap_memo_put(struct imap_memos *, const struct upstream_conf *, const struct imap_memo *);
+
+/* Whether this very token was accepted by this server for this user before: only then does anything
+ * follow it unasked, for a refusal is a question that swallows the next line (M-03). The token itself is
+ * not kept. */
+bool imap_memo_is_tried(struct imap_memos *, const struct upstream_conf *, const struct login *);
+void imap_memo_tried(struct imap_memos *, const struct upstream_conf *, const struct login *);
+
+#endif
