@@ -15,11 +15,14 @@ enum {
 	SERVERS_MAX = 4000,
 	TOKENS_MAX = 20000,
 	TOKEN_HASH = 35, /* as identity_of_name() makes it */
+	FOLDERS_MAX = 20000,
+	FOLDER = 256, /* octets of a name, with its NUL */
 };
 
 struct imap_memos {
 	struct lru *servers; /* of struct imap_memo */
 	struct lru *tokens;  /* of a hash, by server and user */
+	struct lru *folders; /* of a name on the wire, by server, user and name in the map */
 };
 
 struct imap_memos *imap_memos_new(void)
@@ -28,6 +31,7 @@ struct imap_memos *imap_memos_new(void)
 
 	memos->servers = lru_new(sizeof(struct imap_memo), SERVERS_MAX);
 	memos->tokens = lru_new(TOKEN_HASH, TOKENS_MAX);
+	memos->folders = lru_new(FOLDER, FOLDERS_MAX);
 	return memos;
 }
 
@@ -37,6 +41,7 @@ void imap_memos_free(struct imap_memos *memos)
 		return;
 	lru_free(memos->servers);
 	lru_free(memos->tokens);
+	lru_free(memos->folders);
 	free(memos);
 }
 
@@ -106,5 +111,38 @@ void imap_memo_tried(struct imap_memos *memos, const struct upstream_conf *conf,
 		return;
 	char *key = key_of(conf, login->user);
 	identity_of_name(lru_touch(memos->tokens, key), login->password);
+	free(key);
+}
+
+static char *key_of_folder(const struct upstream_conf *conf, const struct login *login)
+{
+	char *user = key_of(conf, login->user), *key;
+
+	key = text_printf_dup("%s\t%s", user, conf->folder);
+	free(user);
+	return key;
+}
+
+char *imap_memo_folder(struct imap_memos *memos, const struct upstream_conf *conf,
+		       const struct login *login)
+{
+	if (!memos)
+		return NULL;
+	char *key = key_of_folder(conf, login);
+	char *name = text_dup(lru_find(memos->folders, key));
+	free(key);
+	return name;
+}
+
+void imap_memo_put_folder(struct imap_memos *memos, const struct upstream_conf *conf,
+			  const struct login *login, const char *name)
+{
+	if (!memos)
+		return;
+	char *key = key_of_folder(conf, login);
+	if (name && strlen(name) < FOLDER)
+		strcpy(lru_touch(memos->folders, key), name);
+	else
+		lru_drop(memos->folders, key);
 	free(key);
 }

@@ -46,4 +46,10 @@ void imap_memo_put(struct imap_memos *, const struct upstream_conf *, const stru
 bool imap_memo_is_tried(struct imap_memos *, const struct upstream_conf *, const struct login *);
 void imap_memo_tried(struct imap_memos *, const struct upstream_conf *, const struct login *);
 
+/* The name on the wire of conf->folder, which had to be asked for; owned by the caller. NULL: nobody has
+ * asked yet. Names longer than 255 octets are not kept. A NULL `name` is forgotten. */
+char *imap_memo_folder(struct imap_memos *, const struct upstream_conf *, const struct login *);
+void imap_memo_put_folder(struct imap_memos *, const struct upstream_conf *, const struct login *,
+			  const char *name);
+
 #endif

@@ -313,14 +313,33 @@ static bool may_be_missing(const struct imap *imap)
 	       (text_same(status->code, "NONEXISTENT") || !*status->code);
 }
 
+/* The name, if nobody need be asked for it; owned. That of a use is asked for each time: it may have gone
+ * to another folder. */
+static char *name_unasked(const struct imap *imap, const struct imap_client *client)
+{
+	const struct upstream_conf *conf = &imap->conf;
+
+	if (client->is_rev2 || conf->folder[0] == '\\')
+		return NULL;
+	return imap_memo_folder(conf->memos, conf, &imap->login);
+}
+
+static void remember_name(const struct imap *imap, const char *name)
+{
+	const struct upstream_conf *conf = &imap->conf;
+
+	if (!imap->client.is_rev2 && conf->folder[0] != '\\' && !text_same(conf->folder, "INBOX"))
+		imap_memo_put_folder(conf->memos, conf, &imap->login, name);
+}
+
 bool imap_select_put(void *arg, struct imap_client *client, struct buf *line)
 {
 	struct imap *imap = arg;
-	char *name = NULL;
+	char *name = imap->folder ? NULL : name_unasked(imap, client);
 
-	if (imap->folder ? imap->is_folder_rev2 : needs_asking(imap->conf.folder))
+	if (imap->folder ? imap->is_folder_rev2 : !name && needs_asking(imap->conf.folder))
 		return false;
-	if (!imap->folder && find_name(imap, imap->conf.folder, &name).kind)
+	if (!imap->folder && !name && find_name(imap, imap->conf.folder, &name).kind)
 		return false;
 	/* What is told from here on is told of this folder. */
 	imap_wire_forget_folder(client->wire);
@@ -329,10 +348,40 @@ bool imap_select_put(void *arg, struct imap_client *client, struct buf *line)
 	return is_put;
 }
 
-struct err imap_select(struct imap *imap)
+/* Finds the name of the folder and selects it. */
+static struct err find_and_select(struct imap *imap)
 {
 	char *below = NULL;
 
+	TRY(find_name(imap, imap->conf.folder, &imap->folder));
+	TRY(try_select(imap, imap->folder));
+	struct err err = imap_outcome(&imap->client, PHASE_SELECT);
+	if (!err.kind || !may_be_missing(imap))
+		return err;
+	TRY(find_below_inbox(imap, imap->conf.folder, &below));
+	if (!below)
+		return err;
+	free(imap->folder);
+	imap->folder = below;
+	TRY(try_select(imap, below));
+	return imap_outcome(&imap->client, PHASE_SELECT);
+}
+
+/* By a name that was good before; found anew if it is not any more. */
+static struct err select_known(struct imap *imap, bool is_first)
+{
+	TRY(try_select(imap, imap->folder));
+	struct err err = imap_outcome(&imap->client, PHASE_SELECT);
+	if (!err.kind || !is_first || !may_be_missing(imap))
+		return err;
+	remember_name(imap, NULL);
+	free(imap->folder);
+	imap->folder = NULL;
+	return find_and_select(imap);
+}
+
+struct err imap_select(struct imap *imap)
+{
 	/* A connection to another machine may speak another revision. */
 	if (imap->folder && imap->is_folder_rev2 != imap->client.is_rev2) {
 		free(imap->folder);
@@ -341,18 +390,10 @@ struct err imap_select(struct imap *imap)
 	bool is_first = !imap->folder;
 	imap->is_folder_rev2 = imap->client.is_rev2;
 	if (is_first)
-		TRY(find_name(imap, imap->conf.folder, &imap->folder));
-	TRY(try_select(imap, imap->folder));
-	struct err err = imap_outcome(&imap->client, PHASE_SELECT);
-	if (err.kind && is_first && may_be_missing(imap)) {
-		TRY(find_below_inbox(imap, imap->conf.folder, &below));
-		if (!below)
-			return err;
-		free(imap->folder);
-		imap->folder = below;
-		TRY(try_select(imap, below));
-		err = imap_outcome(&imap->client, PHASE_SELECT);
-	}
+		imap->folder = name_unasked(imap, &imap->client);
+	struct err err = imap->folder ? select_known(imap, is_first) : find_and_select(imap);
+	if (!err.kind && is_first)
+		remember_name(imap, imap->folder);
 	imap_client_trim(&imap->client);
 	return err;
 }
