@@ -42,6 +42,7 @@ struct tls {
 	struct stream stream; /* first: a stream is cast to this */
 	struct stream *lower; /* owned */
 	SSL *ssl;
+	struct tls_visit *visit; /* owned; NULL: we are the server */
 	BIO_METHOD *method;
 	struct buf cipher_in, cipher_out;
 	struct err broken; /* what all calls answer; OK: sound */
@@ -266,6 +267,7 @@ static void tls_close(struct stream *stream)
 
 	say_goodbye(tls);
 	SSL_free(tls->ssl);
+	tls_visit_free(tls->visit);
 	BIO_meth_free(tls->method);
 	buf_fini(&tls->cipher_in);
 	buf_fini(&tls->cipher_out);
@@ -400,18 +402,22 @@ static struct err explain(const struct tls *tls, struct err err, int reason)
 struct err tls_connect(const struct env *env, struct tls_client_conf *conf, struct stream *plain,
 		       const struct tls_policy *policy, struct stream **out)
 {
+	struct tls_sessions *sessions;
 	SSL_CTX *context;
 	struct tls *tls;
 	int reason;
 
 	*out = NULL;
-	struct err err = tls_client_context(env, conf, policy, &context);
+	struct err err = tls_client_context(env, conf, policy, &context, &sessions);
 	if (err.kind) {
 		stream_close(plain);
 		return err;
 	}
 	err = tls_new(plain, context, &tls);
 	SSL_CTX_free(context);
+	if (!err.kind)
+		tls->visit = tls_visit_new(sessions, tls->ssl, policy->host);
+	tls_sessions_release(sessions);
 	if (err.kind)
 		return err;
 	SSL_set_connect_state(tls->ssl);

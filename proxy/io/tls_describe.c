@@ -35,7 +35,8 @@ void tls_describe_session(const SSL *ssl, struct buf *out)
 	X509 *certificate = SSL_get1_peer_certificate(ssl);
 	BIO *words = BIO_new(BIO_s_mem());
 
-	(void)!buf_printf(out, "tls: %s, %s\n", SSL_get_version(ssl), SSL_get_cipher_name(ssl));
+	(void)!buf_printf(out, "tls: %s, %s%s\n", SSL_get_version(ssl), SSL_get_cipher_name(ssl),
+			  SSL_session_reused(ssl) ? ", resumed" : "");
 	if (certificate && words)
 		describe_certificate(certificate, out, words);
 	BIO_free(words);

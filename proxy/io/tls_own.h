@@ -19,11 +19,24 @@ void tls_say_why(struct notice *, const char *file);
 /* What both sides' contexts have in common. */
 void tls_context_harden(SSL_CTX *);
 
-/* The context for the CA, certificate and key of a policy; a reference, which the caller gives back.
- * Waits while the files are read, which is at their first use alone. ERR_POLICY: a file cannot be read
- * or does not hold what it should. */
+/* The context for the CA, certificate and key of a policy, and the sessions that can be resumed in it;
+ * references, which the caller gives back. Waits while the files are read, which is at their first use
+ * alone. ERR_POLICY: a file cannot be read or does not hold what it should; both are NULL then. */
+struct tls_sessions;
 struct err tls_client_context(const struct env *, struct tls_client_conf *,
-			      const struct tls_policy *, SSL_CTX **out) MUST_USE;
+			      const struct tls_policy *, SSL_CTX **out,
+			      struct tls_sessions **sessions) MUST_USE;
+
+/* tls_resume.c. The sessions of one client context, which tells of its tickets from now on: at most four
+ * for each of 256 hosts. Counted. Of one thread. */
+struct tls_sessions *tls_sessions_new(SSL_CTX *);
+struct tls_sessions *tls_sessions_hold(struct tls_sessions *);
+void tls_sessions_release(struct tls_sessions *); /* NULL is fine */
+/* Before a handshake with `host`: a session is offered if there is one, and what tickets come on `ssl` are
+ * kept for this host. The caller frees it after the SSL. */
+struct tls_visit;
+struct tls_visit *tls_visit_new(struct tls_sessions *, SSL *, const char *host);
+void tls_visit_free(struct tls_visit *); /* NULL is fine */
 
 /* tls_peer.c. Has the handshake insist on the host's name; false: it is none. */
 bool tls_peer_expect(SSL *, const char *host);

@@ -23,6 +23,7 @@ struct known_context {
 	struct known_context *next;
 	char *ca_file, *cert_file, *key_file; /* owned; NULL: not given */
 	SSL_CTX *context;                     /* a reference */
+	struct tls_sessions *sessions;        /* held */
 };
 
 struct tls_client_conf {
@@ -46,6 +47,7 @@ void tls_client_conf_free(struct tls_client_conf *conf)
 		struct known_context *known = conf->contexts;
 		conf->contexts = known->next;
 		SSL_CTX_free(known->context);
+		tls_sessions_release(known->sessions);
 		free(known->ca_file);
 		free(known->cert_file);
 		free(known->key_file);
@@ -112,17 +114,19 @@ static bool is_same_file(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-static SSL_CTX *find(const struct tls_client_conf *conf, const struct tls_policy *policy)
+static const struct known_context *find(const struct tls_client_conf *conf,
+					const struct tls_policy *policy)
 {
 	for (const struct known_context *known = conf->contexts; known; known = known->next)
 		if (is_same_file(known->ca_file, policy->ca_file) &&
 		    is_same_file(known->cert_file, policy->cert_file) &&
 		    is_same_file(known->key_file, policy->key_file))
-			return known->context;
+			return known;
 	return NULL;
 }
 
-static void keep(struct tls_client_conf *conf, const struct tls_policy *policy, SSL_CTX *context)
+static const struct known_context *keep(struct tls_client_conf *conf,
+					const struct tls_policy *policy, SSL_CTX *context)
 {
 	struct known_context *known = mem_alloc(sizeof *known);
 
@@ -132,34 +136,41 @@ static void keep(struct tls_client_conf *conf, const struct tls_policy *policy, 
 		.cert_file = text_dup(policy->cert_file),
 		.key_file = text_dup(policy->key_file),
 		.context = context,
+		.sessions = tls_sessions_new(context),
 	};
 	conf->contexts = known;
+	return known;
 }
 
-static SSL_CTX *hold(SSL_CTX *context)
+static void hold(const struct known_context *known, SSL_CTX **out, struct tls_sessions **sessions)
 {
-	SSL_CTX_up_ref(context);
-	return context;
+	SSL_CTX_up_ref(known->context);
+	*out = known->context;
+	*sessions = tls_sessions_hold(known->sessions);
 }
 
 struct err tls_client_context(const struct env *env, struct tls_client_conf *conf,
-			      const struct tls_policy *policy, SSL_CTX **out)
+			      const struct tls_policy *policy, SSL_CTX **out,
+			      struct tls_sessions **sessions)
 {
 	struct reading reading = {.policy = policy};
-	SSL_CTX *context = find(conf, policy);
+	const struct known_context *known = find(conf, policy);
 
-	*out = context ? hold(context) : NULL;
-	if (context)
+	*out = NULL;
+	*sessions = NULL;
+	if (known) {
+		hold(known, out, sessions);
 		return OK;
+	}
 	conf->holders++;
 	env->ops->offload(env, work_reading, &reading);
 	if (!reading.err.kind) {
-		context = find(conf, policy);
-		if (context)
+		known = find(conf, policy);
+		if (known)
 			SSL_CTX_free(reading.context);
 		else
-			keep(conf, policy, context = reading.context);
-		*out = hold(context);
+			known = keep(conf, policy, reading.context);
+		hold(known, out, sessions);
 	}
 	tls_client_conf_free(conf);
 	return reading.err;
