@@ -21,6 +21,7 @@ static struct err connect_and_select(struct imap *imap, struct notice *why)
 	struct err err = OK;
 
 	imap->client.until_ms = imap->env->ops->now(imap->env) + LOGIN_TOTAL_MS;
+	imap_memo_next(imap->conf.memos, &imap->conf, &imap->login, flight.next);
 	for (int attempt = 0; attempt < 2; attempt++) {
 		imap->client.flight = &flight;
 		err = imap_client_open(&imap->client, imap->env, imap->log, &imap->conf,

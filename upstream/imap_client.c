@@ -78,6 +78,9 @@ struct err imap_send_line(struct imap_client *client, int *tag, const struct buf
 {
 	if (!imap_client_is_alive(client))
 		return imap_lost(client, ENOTCONN);
+	TRY(imap_flight_take(client, line, tag));
+	if (*tag)
+		return OK;
 	mailstream *stream = client->im->imap_stream;
 	if (mailimap_send_current_tag(client->im) != MAILIMAP_NO_ERROR ||
 	    mailstream_write(stream, buf_data(line), buf_len(line)) == -1 ||
@@ -235,7 +238,8 @@ void imap_drop(struct imap_client *client)
 	client->im = NULL;
 	client->wire = NULL;
 	client->caps = 0;
-	client->id_tag = 0;
+	client->id_tag = client->next_tag = 0;
+	client->is_listing = false;
 }
 
 void imap_client_report(struct imap_client *client, enum health_event event)

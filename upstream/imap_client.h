@@ -80,7 +80,8 @@ struct imap_flight {
 	 * it; they are those of the last time. False: it cannot be told before the login. */
 	bool (*put)(void *arg, struct imap_client *, struct buf *line);
 	void *arg;
-	int tag; /* of the command while it is under way; 0: it has to be sent */
+	int tag;              /* of the command while it is under way; 0: it has to be sent */
+	char next[IMAP_NEXT]; /* and a line behind it, which will most likely be wanted; "": none */
 };
 
 struct imap_client {
@@ -114,8 +115,14 @@ struct imap_client {
 	bool has_flown;             /* something has left with it */
 	bool is_deaf;               /* and the server has lost its way in that */
 	int caps_tag;               /* of a CAPABILITY that has; 0: none */
-	unsigned opening_trips;     /* round trips until the greeting was there */
-	const char *host;           /* borrowed */
+	/* The line behind SELECT while it is under way and nobody has asked for it, and its tag; 0: none.
+	 * imap_send() of the same line takes it for sent; before any other its answer is thrown away. */
+	int next_tag;
+	char next[IMAP_NEXT];
+	bool is_listing;        /* the folder is selected, and no listing has ended since */
+	char first[IMAP_NEXT];  /* the first line since then; "": none, or a longer one */
+	unsigned opening_trips; /* round trips until the greeting was there */
+	const char *host;       /* borrowed */
 	unsigned port;
 	char *account; /* owned: what tells accounts of a host apart */
 	bool is_asked; /* health_ask() let us go, and nothing was reported yet */

@@ -7,12 +7,16 @@
  * to in steps for a week (M-04). Nothing is sent before the greeting, and nothing follows what may be
  * answered by a question (M-03).
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "proxy/base/buf.h"
 #include "upstream/imap_login.h"
 
-enum { WEEK_MS = 7 * 24 * 3600 * 1000 };
+enum {
+	WEEK_MS = 7 * 24 * 3600 * 1000,
+	NEXT_MOST = 5000, /* messages: the listing of more is not asked for unasked */
+};
 
 static bool may_fly(const struct imap_client *client)
 {
@@ -55,6 +59,10 @@ void imap_flight_send(struct imap_client *client)
 	if (!err.kind && client->flight->put(client->flight->arg, client, &line))
 		err = imap_send_line(client, &client->flight->tag, &line);
 	buf_fini(&line);
+	if (!err.kind && client->flight->tag && *client->flight->next) {
+		err = imap_send(client, &client->next_tag, "%s", client->flight->next);
+		strcpy(client->next, client->flight->next);
+	}
 	client->caps = 0; /* until they are told */
 	(void)err.kind;   /* the connection is lost then, and the login hears of it */
 }
@@ -92,6 +100,8 @@ void imap_flight_note(struct imap_client *client, const struct upstream_conf *co
 	unsigned traits = client->quirks->traits;
 
 	client->flight = NULL;
+	client->is_listing = true;
+	*client->first = '\0';
 	/* Where extensions are enabled the reply decides what is said next. */
 	bool enables = client->is_rev2 || ((traits & QUIRK_WINDOW) && (memo->caps & CAP_UIDONLY));
 	if (client->is_known || enables)
@@ -112,4 +122,48 @@ void imap_flight_failed(struct imap_client *client, const struct upstream_conf *
 	client->is_deaf = true;
 	client->memo.steps_until_ms = memo.steps_until_ms;
 	imap_memo_put(client->memos, conf, &memo);
+}
+
+/* Whether a line is the same in each session in which it is needed at all. */
+static bool is_constant(const char *line)
+{
+	static const char all[] = "UID FETCH 1:* (";
+
+	return !strncmp(line, all, sizeof all - 1) || !strcmp(line, "UID SEARCH DELETED") ||
+	       !strcmp(line, "UID SEARCH RETURN (ALL) DELETED");
+}
+
+struct err imap_flight_take(struct imap_client *client, const struct buf *line, int *tag)
+{
+	int next = client->next_tag;
+	size_t len = buf_len(line);
+
+	*tag = 0;
+	if (client->is_listing && !*client->first && len < IMAP_NEXT)
+		snprintf(client->first, IMAP_NEXT, "%.*s", (int)len, buf_data(line));
+	if (!next)
+		return OK;
+	client->next_tag = 0;
+	if (len == strlen(client->next) && !memcmp(buf_data(line), client->next, len)) {
+		*tag = next;
+		return OK;
+	}
+	return imap_receive(client, PHASE_LIST, next);
+}
+
+void imap_flight_listed(struct imap_client *client, const struct upstream_conf *conf,
+			const struct login *login)
+{
+	int next = client->next_tag;
+
+	client->next_tag = 0;
+	if (next && imap_client_is_alive(client)) {
+		struct err err = imap_receive(client, PHASE_LIST, next);
+		(void)err.kind; /* the connection is lost then, and the next command hears of it */
+	}
+	if (!client->is_listing || !imap_client_is_alive(client))
+		return;
+	client->is_listing = false;
+	bool is_of_use = is_constant(client->first) && imap_wire_exists(client->wire) <= NEXT_MOST;
+	imap_memo_put_next(client->memos, conf, login, is_of_use ? client->first : "");
 }

@@ -5,6 +5,7 @@
  * whole or an error (C-05). What is remembered of the mailbox is asked after first: mostly the
  * server's few numbers say that nothing has changed. */
 #include "upstream/imap_listing.h"
+#include "upstream/imap_login.h"
 #include "upstream/imap_promise.h"
 
 #include <errno.h>
@@ -282,6 +283,8 @@ struct err imap_list(struct upstream *upstream, struct maildrop *maildrop)
 	ledger_fini(&recalled);
 	uids_fini(&promised);
 	imap->client.until_ms = 0;
+	if (!err.kind)
+		imap_flight_listed(&imap->client, &imap->conf, &imap->login);
 	imap->upstream.round_trips = imap_client_round_trips(&imap->client);
 	if (imap->client.im)
 		imap_client_trim(&imap->client);

@@ -17,12 +17,19 @@ enum {
 	TOKEN_HASH = 35, /* as identity_of_name() makes it */
 	FOLDERS_MAX = 20000,
 	FOLDER = 256, /* octets of a name, with its NUL */
+	NEXTS_MAX = 20000,
+};
+
+struct next {
+	unsigned times; /* in a row */
+	char line[IMAP_NEXT];
 };
 
 struct imap_memos {
 	struct lru *servers; /* of struct imap_memo */
 	struct lru *tokens;  /* of a hash, by server and user */
 	struct lru *folders; /* of a name on the wire, by server, user and name in the map */
+	struct lru *nexts;   /* of struct next, likewise */
 };
 
 struct imap_memos *imap_memos_new(void)
@@ -32,6 +39,7 @@ struct imap_memos *imap_memos_new(void)
 	memos->servers = lru_new(sizeof(struct imap_memo), SERVERS_MAX);
 	memos->tokens = lru_new(TOKEN_HASH, TOKENS_MAX);
 	memos->folders = lru_new(FOLDER, FOLDERS_MAX);
+	memos->nexts = lru_new(sizeof(struct next), NEXTS_MAX);
 	return memos;
 }
 
@@ -42,6 +50,7 @@ void imap_memos_free(struct imap_memos *memos)
 	lru_free(memos->servers);
 	lru_free(memos->tokens);
 	lru_free(memos->folders);
+	lru_free(memos->nexts);
 	free(memos);
 }
 
@@ -144,5 +153,34 @@ void imap_memo_put_folder(struct imap_memos *memos, const struct upstream_conf *
 		strcpy(lru_touch(memos->folders, key), name);
 	else
 		lru_drop(memos->folders, key);
+	free(key);
+}
+
+void imap_memo_next(struct imap_memos *memos, const struct upstream_conf *conf,
+		    const struct login *login, char out[IMAP_NEXT])
+{
+	*out = '\0';
+	if (!memos)
+		return;
+	char *key = key_of_folder(conf, login);
+	const struct next *next = lru_find(memos->nexts, key);
+	if (next && next->times > 1)
+		memcpy(out, next->line, IMAP_NEXT);
+	free(key);
+}
+
+void imap_memo_put_next(struct imap_memos *memos, const struct upstream_conf *conf,
+			const struct login *login, const char *line)
+{
+	if (!memos)
+		return;
+	char *key = key_of_folder(conf, login);
+	if (*line && strlen(line) < IMAP_NEXT) {
+		struct next *next = lru_touch(memos->nexts, key);
+		next->times = strcmp(next->line, line) ? 1 : next->times + 1;
+		strcpy(next->line, line);
+	} else {
+		lru_drop(memos->nexts, key);
+	}
 	free(key);
 }

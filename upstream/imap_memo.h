@@ -52,4 +52,13 @@ char *imap_memo_folder(struct imap_memos *, const struct upstream_conf *, const 
 void imap_memo_put_folder(struct imap_memos *, const struct upstream_conf *, const struct login *,
 			  const char *name);
 
+/* The line that twice in a row was the first one after SELECT in this mailbox, "" if there is none:
+ * where a mailbox cannot be known to be unchanged its listing begins in the same way each time. Put with
+ * "" where there was none, or one that was of use once. */
+enum { IMAP_NEXT = 80 }; /* octets, with the NUL */
+void imap_memo_next(struct imap_memos *, const struct upstream_conf *, const struct login *,
+		    char out[IMAP_NEXT]);
+void imap_memo_put_next(struct imap_memos *, const struct upstream_conf *, const struct login *,
+			const char *line);
+
 #endif
