@@ -208,10 +208,10 @@ static struct err admit(struct gate *gate, struct roof_account *roof, const stru
 
 /* What the map says of a name, and where its upstream finds what outlives a session. ERR_LOGIN, with
  * the reason in `why`, if it says nothing. */
-static struct err find_account(struct gate *gate, const char *claimed, struct notice *why,
-			       struct roof_account *roof)
+static struct err find_account(struct gate *gate, struct map *map, const char *claimed,
+			       struct notice *why, struct roof_account *roof)
 {
-	roof->map = map_hold(*gate->map);
+	roof->map = map_hold(map);
 	char *name = map_canonical_dup(claimed);
 	roof->account.name = name;
 	const struct map_entry *entry = name ? map_find(roof->map, name) : NULL;
@@ -224,6 +224,7 @@ static struct err find_account(struct gate *gate, const char *claimed, struct no
 	roof->account.upstream.state = gate->state;
 	roof->account.upstream.health = gate->health;
 	roof->account.upstream.memos = gate->memos;
+	roof->account.upstream.warm = gate->warm;
 	return err.kind && !*why->text ? refuse(why, err.what) : err;
 }
 
@@ -314,19 +315,32 @@ static bool must_be_proved(const struct map_target *target)
 	return !target->is_passed_through && !(target->reject && !target->locals.count);
 }
 
-static struct err gate_prove(struct accounts *accounts, const struct env *env,
-			     const struct log *log, const struct credential *claim,
-			     struct notice *why, struct account **out)
+static bool gate_is_elsewhere(struct accounts *accounts, const struct credential *claim)
 {
 	struct gate *gate = (struct gate *)accounts;
+
+	if (!gate->places || gate->places->count < 2)
+		return false;
+	map_release(gate->placed);
+	gate->placed = map_hold(*gate->map);
+	char *named = proof_name_dup(gate->placed, claim);
+	gate->goal = place_of(gate->places, gate->placed, named);
+	free(named);
+	return gate->goal != gate->here;
+}
+
+/* With `map`: it was asked by it where the mailbox lives. */
+static struct err prove(struct gate *gate, struct map *map, const struct env *env,
+			const struct log *log, const struct credential *claim, struct notice *why,
+			struct account **out)
+{
 	struct roof_account *roof = mem_alloc(sizeof *roof);
 	struct notice reason = {""};
-	char *named = proof_name_dup(*gate->map, claim);
+	char *named = proof_name_dup(map, claim);
 	int which = -1;
 
-	*out = NULL;
-	struct err err = find_account(gate, named, &reason, roof);
-	unsigned ways = gate_ways(accounts, claim->client);
+	struct err err = find_account(gate, map, named, &reason, roof);
+	unsigned ways = gate_ways(&gate->accounts, claim->client);
 	const char *wrong = err.kind ? reason.text : objection(gate, env, roof, claim, ways);
 	if (is_blocked(gate, env))
 		LOG(log, LEVEL_WARN, "login-blocked", log_text("user", named));
@@ -360,6 +374,22 @@ static struct err gate_prove(struct accounts *accounts, const struct env *env,
 	return err;
 }
 
+static struct err gate_prove(struct accounts *accounts, const struct env *env,
+			     const struct log *log, const struct credential *claim,
+			     struct notice *why, struct account **out)
+{
+	struct gate *gate = (struct gate *)accounts;
+	struct map *map = gate->placed ? gate->placed : map_hold(*gate->map);
+
+	*out = NULL;
+	gate->placed = NULL;
+	struct err err = ERR(ERR_UPSTREAM, EMFILE, "the gateway has no room for it now");
+	if (!gate->cannot_move)
+		err = prove(gate, map, env, log, claim, why, out);
+	map_release(map);
+	return err;
+}
+
 static uint64_t gate_settle(struct accounts *accounts, const struct env *env,
 			    const struct credential *claim, const struct account *account,
 			    struct err err)
@@ -387,7 +417,7 @@ struct err account_unattended(struct gate *gate, const struct env *env, const st
 	struct roof_account *roof = mem_alloc(sizeof *roof);
 
 	*out = NULL;
-	struct err err = find_account(gate, name, why, roof);
+	struct err err = find_account(gate, *gate->map, name, why, roof);
 	if (!err.kind && roof->target.reject)
 		err = refuse(why, "reject= is set");
 	else if (!err.kind && roof->target.is_passed_through)
@@ -403,6 +433,7 @@ struct err account_unattended(struct gate *gate, const struct env *env, const st
 
 static const struct accounts_ops gate_ops = {
 	.ways = gate_ways,
+	.is_elsewhere = gate_is_elsewhere,
 	.prove = gate_prove,
 	.free = account_free,
 	.settle = gate_settle,
@@ -416,4 +447,10 @@ void gate_init(struct gate *gate, struct map *const *map, const char *listener,
 			      .listener = listener,
 			      .peer = *peer,
 			      .ways = ~0u};
+}
+
+void gate_fini(struct gate *gate)
+{
+	map_release(gate->placed);
+	gate->placed = NULL;
 }

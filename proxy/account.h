@@ -9,6 +9,7 @@
 #include "proxy/exchange.h"
 #include "proxy/guard.h"
 #include "proxy/map.h"
+#include "proxy/place.h"
 #include "session/account.h"
 
 /* One per connection. */
@@ -23,12 +24,21 @@ struct gate {
 	struct state_store *state;
 	struct health *health;
 	struct imap_memos *memos;
+	struct imap_warm *warm;
 	struct guard *guard; /* NULL: nobody is slowed or blocked */
 	const unsigned char
 		*exchange_key; /* EXCHANGE_KEY octets, the same for all connections; NULL:
 					      all zero */
 	struct tokens *tokens; /* NULL: oauth= cannot be served */
 	struct oauth_profiles *const *profiles; /* where the current ones are found at each login */
+	/* Where this session is served, and among how many places; NULL: there is one. */
+	const struct places *places;
+	unsigned here;
+	/* What is_elsewhere() has found, for the prove() that follows: where the mailbox lives, by which
+	 * map; prove() goes by the same map, and lets go of it. */
+	unsigned goal;
+	struct map *placed; /* held; NULL: nobody has asked */
+	bool cannot_move;   /* it cannot be reached: prove() refuses for now */
 	/* The newest claim: whom it is counted for, whether the map has an entry for it, and whether
 	 * an upstream was to judge it. */
 	char claimed[256];
@@ -37,6 +47,8 @@ struct gate {
 
 void gate_init(struct gate *, struct map *const *map, const char *listener,
 	       const struct sockaddr_storage *peer);
+
+void gate_fini(struct gate *);
 
 /* The account of a name (canonical) as if a client had proved it, for work in the background; freed
  * as any other. ERR_LOGIN, with the reason in `why`: it is not in the map, or not any more, or is

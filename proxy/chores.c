@@ -158,6 +158,11 @@ static void do_chore(struct chores *chores, struct chore *chore)
 
 /* --- all names ---------------------------------------------------------------------------- */
 
+static bool is_ours(const struct chores *chores, const char *name)
+{
+	return !chores->is_ours || chores->is_ours(chores->arg, name);
+}
+
 static struct chore *find_chore(struct chores *chores, const char *name)
 {
 	for (size_t i = 0; i < chores->count; i++)
@@ -197,7 +202,8 @@ void chores_pass(struct chores *chores)
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		find_chore(chores, names[i])->is_there = true;
+		if (is_ours(chores, names[i]))
+			find_chore(chores, names[i])->is_there = true;
 	journal_names_free(names, count);
 	forget_done(chores);
 	for (size_t i = 0; i < chores->count && !chores->is_ending; i++)
@@ -235,6 +241,13 @@ static struct err find_account(void *arg, const char *name, struct notice *why,
 	return account_unattended(&fiber->gate, fiber->chores.env, &fiber->log, name, why, out);
 }
 
+static bool is_at_home(void *arg, const char *name)
+{
+	const struct gate *gate = &((struct chores_fiber *)arg)->gate;
+
+	return place_of(gate->places, *gate->map, name) == gate->here;
+}
+
 static void on_time(uv_timer_t *timer)
 {
 	struct chores_fiber *fiber = timer->data;
@@ -265,8 +278,8 @@ static void chores_run(void *arg)
 	uv_close((uv_handle_t *)&fiber->timer, on_closed);
 }
 
-struct chores_fiber *chores_begin(struct worker *worker, uint64_t every_ms,
-				  void (*on_end)(void *arg), void *arg)
+struct chores_fiber *chores_begin(struct worker *worker, const struct places *places, unsigned here,
+				  uint64_t every_ms, void (*on_end)(void *arg), void *arg)
 {
 	static const struct sockaddr_storage nowhere = {0};
 	struct chores_fiber *fiber = mem_alloc(sizeof *fiber);
@@ -279,16 +292,20 @@ struct chores_fiber *chores_begin(struct worker *worker, uint64_t every_ms,
 	fiber->gate.state = worker->state;
 	fiber->gate.health = worker->health;
 	fiber->gate.memos = worker->memos;
+	fiber->gate.warm = worker->warm;
 	fiber->gate.tokens = worker->tokens;
 	fiber->gate.profiles = &worker->profiles;
+	fiber->gate.places = places;
+	fiber->gate.here = here;
 	fiber->chores = (struct chores){
 		.env = &worker->world.env,
 		.log = &fiber->log,
 		.locks = worker->locks,
 		.state = worker->state,
-		.tokens = worker->tokens,
+		.tokens = worker->is_guest ? NULL : worker->tokens, /* once is enough */
 		.find = find_account,
 		.free_account = fiber->gate.accounts.ops->free,
+		.is_ours = is_at_home,
 		.arg = fiber,
 		.every_ms = every_ms,
 	};

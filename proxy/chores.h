@@ -42,6 +42,9 @@ struct chores {
 	/* The account of a name, as account_unattended() says it; freed by free_account. */
 	struct err (*find)(void *arg, const char *name, struct notice *why, struct account **out);
 	void (*free_account)(struct account *);
+	/* Whether a name is for these chores to visit; NULL: every one is. Several workers share a
+	 * journal. */
+	bool (*is_ours)(void *arg, const char *name);
 	void *arg;
 	uint64_t every_ms;   /* from one pass to the next */
 	bool is_ending;      /* give way at the next occasion */
@@ -58,9 +61,11 @@ void chores_fini(struct chores *);
  * is called when it is over, after which it is gone. NULL, with an alarm in the log, if there is no
  * memory for it. */
 struct worker;
+struct places;
 struct chores_fiber;
-struct chores_fiber *chores_begin(struct worker *, uint64_t every_ms, void (*on_end)(void *arg),
-				  void *arg);
+/* For the names that live at `here` of `places`. */
+struct chores_fiber *chores_begin(struct worker *, const struct places *places, unsigned here,
+				  uint64_t every_ms, void (*on_end)(void *arg), void *arg);
 /* Asks it to end. A maildrop that is being listed is let go; one that is being opened has its
  * deadlines. NULL is fine. */
 void chores_end(struct chores_fiber *);

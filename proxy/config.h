@@ -13,6 +13,8 @@
 #include "proxy/fault.h"
 #include "proxy/network.h"
 
+enum { WORKERS_MAX = 64 };
+
 enum listener_tls { LISTENER_STARTTLS, LISTENER_IMPLICIT, LISTENER_NONE };
 enum cleartext {
 	CLEARTEXT_REQUIRE_TLS,
@@ -53,7 +55,12 @@ struct config {
 	bool log_syslog;
 	struct network_list trusted; /* default: loopback */
 	unsigned max_sessions;       /* default 10,000 */
-	unsigned threads;            /* of the pool for blocking work, default 16 */
+	uint64_t keep_ms;  /* a mailbox stays open behind its session; 0: none; default 10 min */
+	uint64_t fresh_ms; /* see struct imap_warm_conf; default 1 min */
+	uint64_t warm_proof_ms; /* likewise; default 15 min */
+	unsigned warm;          /* mailboxes that stay open at once; default 10,000 */
+	unsigned workers;       /* loops; 0, the default: one a CPU that we may use */
+	unsigned threads;       /* of the pool for blocking work, default 16 */
 	uint64_t idle_ms, stall_ms, authorization_ms, failure_ms,
 		drain_ms;     /* timers, see popgate.conf(5) */
 	uint64_t replay_ms;   /* between two looks for promised deletions; 0: none */

@@ -23,6 +23,16 @@ const struct config_key config_keys[] = {
 	{SECTION_POPGATE, "control", {VALUE_TEXT, 0, 0}, IN_CONFIG(control), 0},
 	{SECTION_POPGATE, "trusted", {VALUE_NETWORKS, 0, 0}, IN_CONFIG(trusted), 0},
 	{SECTION_POPGATE, "max_sessions", {VALUE_COUNT, 1, 1000000}, IN_CONFIG(max_sessions), 0},
+	{SECTION_POPGATE, "workers", {VALUE_WORKERS, 1, WORKERS_MAX}, IN_CONFIG(workers), 0},
+	{SECTION_POPGATE, "keep", {VALUE_TIME, 0, DAY}, IN_CONFIG(keep_ms), 0},
+	/* Servers end a session that has been silent for 30 minutes (RFC 9051 section 5.4). */
+	{SECTION_POPGATE, "fresh", {VALUE_TIME, 0, 1740 * SECOND}, IN_CONFIG(fresh_ms), 0},
+	{SECTION_POPGATE,
+	 "warm_proof",
+	 {VALUE_TIME, 0, 3600 * SECOND},
+	 IN_CONFIG(warm_proof_ms),
+	 0},
+	{SECTION_POPGATE, "warm", {VALUE_COUNT, 0, 1000000}, IN_CONFIG(warm), 0},
 	{SECTION_POPGATE, "threads", {VALUE_COUNT, 1, 1024}, IN_CONFIG(threads), 0},
 	/* RFC 1939 section 3: an autologout timer lasts at least ten minutes. */
 	{SECTION_POPGATE, "idle", {VALUE_TIME, 600 * SECOND, DAY}, IN_CONFIG(idle_ms), 0},

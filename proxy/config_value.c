@@ -253,6 +253,11 @@ const char *config_value_set(const struct value_form *form, const char *value, v
 		return set_time(form, value, field);
 	case VALUE_COUNT:
 		return set_count(form, value, field);
+	case VALUE_WORKERS:
+		if (!text_same(value, "auto"))
+			return set_count(form, value, field);
+		*(unsigned *)field = 0;
+		return NULL;
 	case VALUE_NETWORKS:
 		return set_networks(value, field);
 	case VALUE_LOG:

@@ -14,6 +14,7 @@ enum value_type {
 	VALUE_FILES,     /* struct file_list */
 	VALUE_TIME,      /* uint64_t, ms: 600, 600s, 10m, 2h */
 	VALUE_COUNT,     /* unsigned */
+	VALUE_WORKERS,   /* unsigned; auto: 0 */
 	VALUE_NETWORKS,  /* struct network_list */
 	VALUE_LOG,       /* bool: syslog */
 	VALUE_TLS,       /* enum listener_tls */

@@ -11,7 +11,7 @@
 
 /* `popgate enrol [--browser] NAME`; in enrol.c. */
 int command_enrol(const char *config_file, int argc, char **argv);
-/* `popgate tokens [--json]`; in tokens.c. */
+/* `popgate tokens [--json | --forget KEY]`; in tokens.c. */
 int command_tokens(const char *config_file, int argc, char **argv);
 
 /* --- the browser's way back (enrol_browser.c) --- */

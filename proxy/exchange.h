@@ -8,8 +8,10 @@
 
 #include "proxy/base/env.h"
 #include "proxy/base/err.h"
+#include "proxy/base/log.h"
 #include "proxy/local.h"
 #include "session/account.h"
+#include "upstream/state.h"
 
 enum { EXCHANGE_KEY = 32 }; /* octets */
 
@@ -26,5 +28,11 @@ struct err exchange_scram(const struct env *, const struct credential *claim, co
 			  const struct local_list *locals, const unsigned char key[EXCHANGE_KEY],
 			  int rounds, bool is_plus_offered, struct notice *why,
 			  int *which) MUST_USE;
+
+/* `key` was made by chance: it becomes the one that is in the state, or else is put there (all processes
+ * with one state have one key, also after a restart). Blocks: before anything is served. If the state
+ * cannot be read or written, which is logged, the key is good until this process ends.
+ * (exchange_key.c) */
+void exchange_key_settle(struct state_store *, const struct log *, unsigned char key[EXCHANGE_KEY]);
 
 #endif

@@ -8,6 +8,7 @@
 #include "proxy/guard.h"
 
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ enum {
 enum table { ADDRESSES, PAIRS, ACCOUNTS, STRANGERS, KNOWN, REFUSED, HOSTS, TABLES };
 
 struct guard {
+	pthread_mutex_t lock; /* for all that follows but `secret` */
 	struct guard_conf conf;
 	struct network_list trusted; /* owned; what conf.trusted points to */
 	struct recent *tables[TABLES];
@@ -40,6 +42,7 @@ struct guard *guard_new(const struct env *env, const struct guard_conf *conf)
 {
 	struct guard *guard = mem_alloc(sizeof *guard);
 
+	pthread_mutex_init(&guard->lock, NULL);
 	for (int i = 0; i < TABLES; i++)
 		guard->tables[i] = recent_new(i == HOSTS ? ROWS_HOSTS : ROWS);
 	env->ops->random(env, guard->secret, sizeof guard->secret);
@@ -54,6 +57,7 @@ void guard_free(struct guard *guard)
 	for (int i = 0; i < TABLES; i++)
 		recent_free(guard->tables[i]);
 	network_list_fini(&guard->trusted);
+	pthread_mutex_destroy(&guard->lock);
 	mem_wipe(guard, sizeof *guard);
 	free(guard);
 }
@@ -68,10 +72,12 @@ void guard_configure(struct guard *guard, const struct guard_conf *conf)
 		memcpy(trusted.all, from->all, from->count * sizeof *trusted.all);
 		trusted.count = from->count;
 	}
+	pthread_mutex_lock(&guard->lock);
 	network_list_fini(&guard->trusted);
 	guard->trusted = trusted;
 	guard->conf = *conf;
 	guard->conf.trusted = &guard->trusted;
+	pthread_mutex_unlock(&guard->lock);
 }
 
 /* --- keys ----------------------------------------------------------------------------------- */
@@ -237,10 +243,8 @@ static bool is_known(struct guard *guard, const struct guard_claim *claim, uint6
 	return is_until(guard->tables[KNOWN], key, now);
 }
 
-enum guard_verdict guard_ask(struct guard *guard, const struct env *env,
-			     const struct guard_claim *claim)
+static enum guard_verdict ask(struct guard *guard, const struct guard_claim *claim, uint64_t now)
 {
-	uint64_t now = env->ops->now(env);
 	unsigned char address[RECENT_KEY], pair[RECENT_KEY];
 
 	if (is_spared(guard, claim))
@@ -254,16 +258,15 @@ enum guard_verdict guard_ask(struct guard *guard, const struct env *env,
 	return GUARD_FREE;
 }
 
-uint64_t guard_failed(struct guard *guard, const struct env *env, const struct guard_claim *claim)
+static uint64_t note_failure(struct guard *guard, const struct guard_claim *claim, uint64_t now)
 {
-	uint64_t now = env->ops->now(env);
 	unsigned limit = guard->conf.block_after;
 	enum table accounts = claim->is_listed ? ACCOUNTS : STRANGERS;
 	unsigned char address[RECENT_KEY], pair[RECENT_KEY], account[RECENT_KEY];
 
 	if (is_spared(guard, claim))
 		return 0;
-	if (guard_ask(guard, env, claim) == GUARD_BLOCKED)
+	if (ask(guard, claim, now) == GUARD_BLOCKED)
 		return delay_after(guard, limit);
 	key_address(guard, claim, address);
 	key_pair(guard, claim, pair);
@@ -325,10 +328,9 @@ static bool is_paced(struct guard *guard, const struct guard_claim *claim, uint6
 	       !is_known(guard, claim, now);
 }
 
-void guard_succeeded(struct guard *guard, const struct env *env, const struct guard_claim *claim,
-		     const char *host)
+static void note_success(struct guard *guard, const struct guard_claim *claim, const char *host,
+			 uint64_t now)
 {
-	uint64_t now = env->ops->now(env);
 	unsigned char key[RECENT_KEY];
 
 	key_pair(guard, claim, key);
@@ -341,11 +343,10 @@ void guard_succeeded(struct guard *guard, const struct env *env, const struct gu
 	recent_touch(guard->tables[KNOWN], key)->until_ms = now + KNOWN_MS;
 }
 
-enum guard_advice guard_advise(struct guard *guard, const struct env *env,
-			       const struct guard_claim *claim, const char *login,
-			       const char *password, const char *host)
+static enum guard_advice advise(struct guard *guard, const struct guard_claim *claim,
+				const char *login, const char *password, const char *host,
+				uint64_t now)
 {
-	uint64_t now = env->ops->now(env);
 	unsigned char key[RECENT_KEY];
 
 	key_password(guard, claim, login, password, key);
@@ -355,15 +356,76 @@ enum guard_advice guard_advise(struct guard *guard, const struct env *env,
 									   : GUARD_LATER;
 }
 
-void guard_refused_upstream(struct guard *guard, const struct env *env,
-			    const struct guard_claim *claim, const char *login,
-			    const char *password)
+static void note_refusal(struct guard *guard, const struct guard_claim *claim, const char *login,
+			 const char *password, uint64_t now)
 {
 	unsigned char key[RECENT_KEY];
 
 	if (!guard->conf.refused_ms || !*password)
 		return;
 	key_password(guard, claim, login, password, key);
-	recent_touch(guard->tables[REFUSED], key)->until_ms =
-		env->ops->now(env) + guard->conf.refused_ms;
+	recent_touch(guard->tables[REFUSED], key)->until_ms = now + guard->conf.refused_ms;
+}
+
+/* --- the calls, one at a time ----------------------------------------------------------------- */
+
+/* With the lock: a clock that was read before another call's would go back. */
+static uint64_t lock(struct guard *guard, const struct env *env)
+{
+	pthread_mutex_lock(&guard->lock);
+	return env->ops->now(env);
+}
+
+static void unlock(struct guard *guard)
+{
+	pthread_mutex_unlock(&guard->lock);
+}
+
+enum guard_verdict guard_ask(struct guard *guard, const struct env *env,
+			     const struct guard_claim *claim)
+{
+	uint64_t now = lock(guard, env);
+	enum guard_verdict verdict = ask(guard, claim, now);
+
+	unlock(guard);
+	return verdict;
+}
+
+uint64_t guard_failed(struct guard *guard, const struct env *env, const struct guard_claim *claim)
+{
+	uint64_t now = lock(guard, env);
+	uint64_t delay_ms = note_failure(guard, claim, now);
+
+	unlock(guard);
+	return delay_ms;
+}
+
+void guard_succeeded(struct guard *guard, const struct env *env, const struct guard_claim *claim,
+		     const char *host)
+{
+	uint64_t now = lock(guard, env);
+
+	note_success(guard, claim, host, now);
+	unlock(guard);
+}
+
+enum guard_advice guard_advise(struct guard *guard, const struct env *env,
+			       const struct guard_claim *claim, const char *login,
+			       const char *password, const char *host)
+{
+	uint64_t now = lock(guard, env);
+	enum guard_advice advice = advise(guard, claim, login, password, host, now);
+
+	unlock(guard);
+	return advice;
+}
+
+void guard_refused_upstream(struct guard *guard, const struct env *env,
+			    const struct guard_claim *claim, const char *login,
+			    const char *password)
+{
+	uint64_t now = lock(guard, env);
+
+	note_refusal(guard, claim, login, password, now);
+	unlock(guard);
 }

@@ -23,7 +23,8 @@
  *
  * All is in the memory of one process, in tables of fixed size (some 4 MB when full): the oldest is
  * forgotten first. Rows are found by a keyed hash; no name and no password is kept. Nothing here
- * waits, and each call takes the same few steps however much is remembered.
+ * waits, and each call takes the same few steps however much is remembered. Any thread may call: each
+ * call holds one mutex for those few steps.
  */
 #ifndef POPGATE_GUARD_H
 #define POPGATE_GUARD_H

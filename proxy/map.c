@@ -43,6 +43,7 @@ static const struct attribute attributes[MAP_ATTRIBUTES] = {
 	[MAP_UIDVALIDITY] = {"uidvalidity", MAP_VERBATIM, false},
 	[MAP_POISON] = {"poison", MAP_VERBATIM, false},
 	[MAP_QUIRKS] = {"quirks", MAP_VERBATIM, false},
+	[MAP_CONNECTIONS] = {"connections", MAP_VERBATIM, false},
 	[MAP_CREATE] = {"create", MAP_VERBATIM, false},
 	[MAP_NO_UIDPLUS] = {"no_uidplus", MAP_VERBATIM, false},
 	[MAP_ALLOW] = {"allow", MAP_VERBATIM, false},

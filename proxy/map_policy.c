@@ -11,7 +11,10 @@
 #include "proxy/base/text.h"
 #include "upstream/imap_quirks.h"
 
-enum { YEARS_S = 3650 * 86400 }; /* the longest delete_after= */
+enum {
+	YEARS_S = 3650 * 86400,   /* the longest delete_after= */
+	CONNECTIONS_MAX = 100000, /* of connections= */
+};
 
 void map_policy_init(struct upstream_conf *conf)
 {
@@ -151,13 +154,24 @@ static const char *set_count(const char *value, uint32_t *field)
 	return NULL;
 }
 
+static const char *set_connections(const char *value, struct upstream_conf *conf)
+{
+	uint64_t count;
+
+	if (!text_number(value, strlen(value), CONNECTIONS_MAX, &count) || !count)
+		return "not a number of connections from 1 to 100000";
+	conf->connections = (unsigned)count;
+	return NULL;
+}
+
 bool map_is_policy(enum map_attribute attribute)
 {
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (words[i].attribute == attribute)
 			return true;
 	return attribute == MAP_NEWEST || attribute == MAP_KEEP_NEWEST ||
-	       attribute == MAP_DELETE_AFTER || attribute == MAP_UIDL || attribute == MAP_QUIRKS;
+	       attribute == MAP_DELETE_AFTER || attribute == MAP_UIDL || attribute == MAP_QUIRKS ||
+	       attribute == MAP_CONNECTIONS;
 }
 
 const char *map_policy_set(enum map_attribute attribute, const char *value,
@@ -183,6 +197,8 @@ const char *map_policy_set(enum map_attribute attribute, const char *value,
 	case MAP_QUIRKS:
 		conf->quirks = imap_quirks_named(value);
 		return conf->quirks ? NULL : "no such row of quirks, see popgate.map(5)";
+	case MAP_CONNECTIONS:
+		return set_connections(value, conf);
 	default:
 		return set_word(attribute, value, conf);
 	}
@@ -197,6 +213,7 @@ static const struct {
 	{MAP_UIDL, "uidl= is for IMAP: the UIDL of a local message is its file's name"},
 	{MAP_UIDVALIDITY, "uidvalidity= is for IMAP"},
 	{MAP_QUIRKS, "quirks= is for IMAP"},
+	{MAP_CONNECTIONS, "connections= is for IMAP"},
 	{MAP_POISON, "poison= is for IMAP"},
 	{MAP_NO_UIDPLUS, "no_uidplus= is for IMAP"},
 };

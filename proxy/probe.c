@@ -223,7 +223,7 @@ static void report_messages(const struct maildrop *maildrop)
 		char uidl[UIDL_MAX + 1];
 		const struct message *message = &maildrop->messages[i];
 		maildrop_uidl(maildrop, message, uidl);
-		printf("uidl: %zu %s, %" PRIu64 " octets\n", i + 1, uidl, message->octets);
+		printf("uidl: %zu %s, %" PRIu64 " octets\n", i + 1, uidl, (uint64_t)message->octets);
 	}
 	if (maildrop->total > SHOWN)
 		printf("uidl: %zu more\n", maildrop->total - SHOWN);

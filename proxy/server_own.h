@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* server_own.h - what server.c and server_reload.c share. */
+/* server_own.h - what server*.c, station.c and connection.c share. */
 #ifndef POPGATE_SERVER_OWN_H
 #define POPGATE_SERVER_OWN_H
 
 #include "proxy/guard.h"
 #include "proxy/server.h"
 
-/* Stops the loop if there is a drain and nobody works any more. */
-void server_stop_if_idle(struct server *);
-
-/* Takes it over, in place of what the listener had; NULL: no TLS. */
-void listener_use_tls(struct listener *, struct tls_server_conf *);
+/* Reasons for the process to go on: each station's open doors, each connection, also while it moves, the
+ * chores of each station, a reload. When the last one leaves, which cannot be before a drain, all loops
+ * are stopped. From any thread. */
+void server_join(struct server *);
+void server_leave(struct server *);
 
 /* Its network list is borrowed from the config. */
 void server_guard_conf(const struct config *, struct guard_conf *out);

@@ -15,6 +15,8 @@ struct reload {
 	struct map *map;
 	struct tls_server_conf **tls; /* one a listener */
 	struct faults faults;
+	struct fiber *fiber; /* who waits for this: */
+	unsigned waited_for; /* stations where it is not in force yet */
 };
 
 /* Of the configuration only the [oauth] sections and what guards against guessing are in force without
@@ -41,82 +43,133 @@ static void work_reload(void *arg)
 	if (reload->map && (reload->config || reload->is_config_closed))
 		server_check_oauth(server->config,
 				   reload->config ? reload->config->profiles
-						  : server->worker->profiles,
+						  : server->stations->worker->profiles,
 				   reload->map, &reload->faults);
 	for (size_t i = 0; i < server->config->listener_count; i++)
 		reload->tls[i] = listener_tls_load(server->config, &server->config->listeners[i],
 						   server->tickets, &reload->faults);
 }
 
-static void use_config(struct server *server, const struct config *config)
+/* What is read, in force at one station; by its own thread. */
+static void use_at(struct station *station, const struct reload *reload)
 {
-	struct worker *worker = server->worker;
+	const struct config *config = reload->config;
+
+	worker_renew(station->worker, map_hold(reload->map),
+		     config ? oauth_profiles_hold(config->profiles) : NULL);
+	for (size_t i = 0; i < station->server->config->listener_count; i++) {
+		struct listener *listener = &station->listeners[i];
+		struct tls_server_conf *tls = reload->tls[i];
+		listener_use_tls(listener, tls ? tls_server_conf_hold(tls) : NULL);
+		if (!config)
+			continue;
+		listener->session.failure_ms = config->failure_ms;
+		listener->session.failures = config->failures;
+	}
+}
+
+struct errand {
+	struct reload *reload;
+	struct station *station;
+};
+
+static void on_done(void *arg)
+{
+	struct reload *reload = arg;
+
+	reload->waited_for--;
+	fiber_wake(&reload->server->stations->worker->fibers, reload->fiber);
+}
+
+static void on_errand(void *arg)
+{
+	struct errand *errand = arg;
+	struct reload *reload = errand->reload;
+
+	use_at(errand->station, reload);
+	free(errand);
+	post_send(&reload->server->stations->post, on_done, reload);
+}
+
+/* Waits until it is in force everywhere. */
+static void use_everywhere(struct reload *reload)
+{
+	struct server *server = reload->server;
 	struct guard_conf conf;
 
-	oauth_profiles_release(worker->profiles);
-	worker->profiles = oauth_profiles_hold(config->profiles);
-	server_guard_conf(config, &conf);
-	guard_configure(server->guard, &conf);
-	for (size_t i = 0; i < server->config->listener_count; i++) {
-		server->listeners[i].session.failure_ms = config->failure_ms;
-		server->listeners[i].session.failures = config->failures;
+	if (reload->config) {
+		server_guard_conf(reload->config, &conf);
+		guard_configure(server->guard, &conf);
 	}
+	use_at(server->stations, reload);
+	reload->fiber = server->stations->worker->fibers.current;
+	for (unsigned i = 1; i < server->places.count; i++) {
+		struct errand *errand = mem_alloc(sizeof *errand);
+		*errand = (struct errand){reload, &server->stations[i]};
+		reload->waited_for++;
+		post_send(&errand->station->post, on_errand, errand);
+	}
+	while (reload->waited_for)
+		fiber_wait(&server->stations->worker->fibers, "reload");
+}
+
+static void reload_end(struct reload *reload)
+{
+	map_release(reload->map);
+	for (size_t i = 0; i < reload->server->config->listener_count; i++)
+		tls_server_conf_release(reload->tls[i]);
+	config_free(reload->config);
+	faults_fini(&reload->faults);
+	free(reload->tls);
+}
+
+static void log_faults(const struct log *log, const struct faults *faults)
+{
+	size_t kept = faults->count < FAULTS_MAX ? faults->count : FAULTS_MAX;
+
+	for (size_t i = 0; i < kept; i++)
+		LOG(log, LEVEL_ALARM, "reload-failed", log_text("why", faults->lines[i]));
 }
 
 static void reload_run(void *arg)
 {
 	struct server *server = arg;
-	struct worker *worker = server->worker;
+	const struct env *env = &server->stations->worker->world.env;
+	const struct log *log = &server->stations->worker->log;
 	struct reload reload = {.server = server};
 
 	reload.tls = mem_alloc(server->config->listener_count * sizeof *reload.tls);
-	worker->world.env.ops->offload(&worker->world.env, work_reload, &reload);
-	bool is_good = !reload.faults.count;
-	if (is_good) {
-		map_release(worker->map);
-		worker->map = reload.map;
-		if (reload.config)
-			use_config(server, reload.config);
-		/* What it keeps of CA files is read anew at their next use. */
-		tls_client_conf_free(worker->tls_client);
-		worker->tls_client = worker->world.client = tls_client_conf_new();
-		LOG(&worker->log, LEVEL_NOTE, "reloaded",
-		    log_number("entries", map_count(worker->map)));
+	env->ops->offload(env, work_reload, &reload);
+	if (reload.faults.count) {
+		log_faults(log, &reload.faults);
 	} else {
-		map_release(reload.map);
-		size_t kept = reload.faults.count < FAULTS_MAX ? reload.faults.count : FAULTS_MAX;
-		for (size_t i = 0; i < kept; i++)
-			LOG(&worker->log, LEVEL_ALARM, "reload-failed",
-			    log_text("why", reload.faults.lines[i]));
-	}
-	for (size_t i = 0; i < server->config->listener_count; i++) {
-		if (is_good)
-			listener_use_tls(&server->listeners[i], reload.tls[i]);
-		else
-			tls_server_conf_release(reload.tls[i]);
+		use_everywhere(&reload);
+		LOG(log, LEVEL_NOTE, "reloaded", log_number("entries", map_count(reload.map)));
 	}
 	if (reload.is_config_closed)
-		LOG(&worker->log, LEVEL_WARN, "config-not-read",
-		    log_text("file", server->config->file), log_text("why", "permission denied"),
+		LOG(log, LEVEL_WARN, "config-not-read", log_text("file", server->config->file),
+		    log_text("why", "permission denied"),
 		    log_text("hint", "what it says is as it was at the start"));
-	config_free(reload.config);
-	faults_fini(&reload.faults);
-	free(reload.tls);
+	reload_end(&reload);
 	server->is_reloading = false;
-	server_stop_if_idle(server);
+	server_leave(server);
 	if (server->is_reload_due)
 		server_reload(server);
 }
 
 void server_reload(struct server *server)
 {
+	struct worker *worker = server->stations->worker;
+
 	server->is_reload_due = server->is_reloading;
 	if (server->is_reloading || server->is_draining || !server->config->map)
 		return;
 	server->is_reloading = true;
-	struct err err = fiber_spawn(&server->worker->fibers, reload_run, server);
+	server_join(server);
+	struct err err = fiber_spawn(&worker->fibers, reload_run, server);
 	if (err.kind) {
 		server->is_reloading = false;
-		log_err(&server->worker->log, LEVEL_ALARM, "reload-failed", err);
+		server_leave(server);
+		log_err(&worker->log, LEVEL_ALARM, "reload-failed", err);
 	}
 }

@@ -5,8 +5,9 @@
 
 #include "proxy/server.h"
 
-/* Logs each session's user, state, what it waits for and how long (ms), then the sum. A parked stack is
+/* Logs each session's user, state, what it waits for and how long (ms), and its worker, then
+ * the sum. A parked stack is
  * invisible to gdb; this is where one sees it. */
-void status_log(const struct server *);
+void status_log(struct server *);
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* tokens.c - `popgate tokens`: what became of each grant. Never shows a token. */
+/* tokens.c - `popgate tokens`: what became of each grant; and those of one mailbox removed. Never shows a
+ * token. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <time.h>
 
 #include <jansson.h>
@@ -19,6 +21,7 @@ enum { DONE = 0, FAILED = 1, USAGE = 2, MOMENT = 32 };
 
 struct listing {
 	bool is_json;
+	const char *forget; /* a key of the map; NULL: list them all */
 	struct config *config;
 	struct token_place place;
 	struct worker worker;
@@ -117,16 +120,47 @@ static bool prepare(struct listing *listing, const char *config_file)
 		fprintf(stderr, "popgate: tokens: %s: %s\n", err.what, why.text);
 		return false;
 	}
+	if (listing->config->log_syslog)
+		openlog("popgate", LOG_PID, LOG_MAIL);
 	return token_place_open(&listing->place, listing->config, "tokens");
+}
+
+/* On the terminal for who asked, in the log for who asks later. */
+static void tell_forgotten(void *arg, const char *profile)
+{
+	const struct listing *listing = arg;
+	const struct log log = {.target = listing->config->log_syslog ? &log_to_syslog
+								      : &log_to_stderr};
+
+	LOG(&log, LEVEL_NOTE, "token-forgotten", log_text("user", listing->forget),
+	    log_text("profile", profile));
+	printf("Removed: %s %s\n", listing->forget, profile);
 }
 
 static void run(void *arg)
 {
 	struct listing *listing = arg;
+	const struct env *env = &listing->worker.world.env;
 
-	listing->err = tokens_list(listing->place.tokens, &listing->worker.world.env, &listing->all,
-				   &listing->count);
+	if (listing->forget)
+		listing->err = tokens_forget(listing->place.tokens, env, listing->forget,
+					     tell_forgotten, listing, &listing->count);
+	else
+		listing->err =
+			tokens_list(listing->place.tokens, env, &listing->all, &listing->count);
 	listing->is_run = true;
+}
+
+static int end_forgetting(const struct listing *listing)
+{
+	if (listing->count) {
+		puts("A running popgate opens no mailbox by it from the next login on. What the "
+		     "provider was\ntold is withdrawn there, by the mailbox's owner.");
+		return DONE;
+	}
+	fprintf(stderr, "popgate: tokens: no token is stored for %s: popgate tokens lists them\n",
+		listing->forget);
+	return FAILED;
 }
 
 static int run_all(struct listing *listing)
@@ -144,6 +178,8 @@ static int run_all(struct listing *listing)
 		fprintf(stderr, "popgate: tokens: %s\n", listing->err.what);
 		return FAILED;
 	}
+	if (listing->forget)
+		return end_forgetting(listing);
 	if (listing->is_json)
 		print_json(listing);
 	for (size_t i = 0; i < listing->count && !listing->is_json; i++)
@@ -156,13 +192,15 @@ int command_tokens(const char *config_file, int argc, char **argv)
 	struct listing listing = {.is_json = argc == 2 && !strcmp(argv[1], "--json")};
 	int status = FAILED;
 
-	if (argc > 1 && !listing.is_json) {
-		fprintf(stderr, "usage: popgate [-c FILE] %s [--json]\n", argv[0]);
+	if (argc == 3 && !strcmp(argv[1], "--forget"))
+		listing.forget = argv[2];
+	if (argc > 1 && !listing.is_json && !listing.forget) {
+		fprintf(stderr, "usage: popgate [-c FILE] %s [--json | --forget KEY]\n", argv[0]);
 		return USAGE;
 	}
 	if (prepare(&listing, config_file))
 		status = run_all(&listing);
-	token_facts_free(listing.all, listing.count);
+	token_facts_free(listing.all, listing.all ? listing.count : 0);
 	token_place_close(&listing.place);
 	config_free(listing.config);
 	return status;

@@ -81,6 +81,11 @@ struct accounts_ops {
 	/* Which of enum login_way can succeed for somebody, by this listener, over this stream. Does
 	 * not wait. NULL: WAY_PLAIN | WAY_LOGIN. */
 	unsigned (*ways)(const struct accounts *, const struct stream *client);
+	/* Whether the mailbox that a claim is for is served elsewhere than this session is now: the
+	 * session is then parked with the claim, and goes on there (see session_run()). Asked once
+	 * for each claim, before prove(). Proves nothing, does not wait, and costs about the same for
+	 * all names. NULL: never. */
+	bool (*is_elsewhere)(struct accounts *, const struct credential *);
 	/* Looks the name up, proves the password where the map has a local secret, reads the secret
 	 * of the upstream. May wait. ERR_LOGIN, alike in words and time, for an unknown name, a
 	 * wrong password, a network or listener that is not allowed (B-05). ERR_POLICY with the

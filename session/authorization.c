@@ -15,6 +15,7 @@
 
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
+#include "session/parked.h"
 #include "session/reply.h"
 #include "session/sasl.h"
 
@@ -150,7 +151,7 @@ struct err cmd_pass(struct session *session, const struct args *args)
 		.client = session->client,
 	};
 	if (!err.kind)
-		err = authorization_enter(session, &claim);
+		err = authorization_enter(session, &claim, NULL);
 	free(name);
 	return err;
 }
@@ -176,7 +177,7 @@ struct err cmd_apop(struct session *session, const struct args *args)
 		.timestamp = session->timestamp,
 		.client = session->client,
 	};
-	return authorization_enter(session, &claim);
+	return authorization_enter(session, &claim, NULL);
 }
 
 /* Old clients ask what there is before they try (C-18). */
@@ -210,6 +211,17 @@ static struct err ask_client(void *arg, const void *challenge, size_t len, struc
 	return err;
 }
 
+/* What follows the answer to a claim: a client that was refused may be told why. */
+static struct err conclude_exchange(struct session *session, const struct sasl_mechanism *mechanism,
+				    struct err err)
+{
+	if (err.kind != ERR_LOGIN)
+		return err;
+	stream_limit(session->client, session->conf->stall_ms, exchange_end(session));
+	struct err told = sasl_regret(mechanism, session->client);
+	return told.kind ? told : err;
+}
+
 /* From a mechanism that may be used to the end of its exchange. */
 static struct err exchange(struct session *session, const struct sasl_mechanism *mechanism,
 			   const char *initial)
@@ -233,18 +245,12 @@ static struct err exchange(struct session *session, const struct sasl_mechanism 
 		claim.client = session->client;
 		claim.ask = ask_client;
 		claim.arg = session;
-		err = authorization_enter(session, &claim);
+		err = authorization_enter(session, &claim, mechanism);
 	} else if (err.kind == ERR_LOGIN) {
 		err = refuse(session, &claim, err);
 	}
 	sasl_claim_fini(&said);
-	if (err.kind == ERR_LOGIN && claim.ask) {
-		stream_limit(session->client, session->conf->stall_ms, exchange_end(session));
-		struct err told = sasl_regret(mechanism, session->client);
-		if (told.kind)
-			err = told;
-	}
-	return err;
+	return claim.ask ? conclude_exchange(session, mechanism, err) : err;
 }
 
 struct err cmd_auth(struct session *session, const struct args *args)
@@ -374,13 +380,12 @@ static struct err take_maildrop(struct session *session, const struct credential
 	return session->upstream->ops->list(session->upstream, &session->drop);
 }
 
-struct err authorization_enter(struct session *session, const struct credential *claim)
+static struct err enter(struct session *session, const struct credential *claim)
 {
 	const struct env *env = session->env;
 	struct accounts *accounts = session->accounts;
 	uint64_t begin_ms = env->ops->now(env);
 
-	session->claimed_ms = begin_ms;
 	TRY(reply_flush(session));
 	struct err err = take_maildrop(session, claim);
 	if (err.kind == ERR_LOGIN)
@@ -400,8 +405,38 @@ struct err authorization_enter(struct session *session, const struct credential 
 	    log_text("mechanism", claim->mechanism),
 	    log_text("device", session->account->device ? session->account->device : ""),
 	    log_number("messages", session->drop.count), log_number("octets", session->drop.octets),
+	    log_text("warm", session->upstream->is_unasked ? "idle"
+			     : session->upstream->is_warm  ? "yes"
+							   : "no"),
 	    log_number("round_trips", session->upstream->round_trips),
 	    log_number("ms", env->ops->now(env) - begin_ms));
 	return reply_ok(session, "maildrop has %zu messages (%" PRIu64 " octets)",
 			session->drop.count, session->drop.octets);
+}
+
+struct err authorization_enter(struct session *session, const struct credential *claim,
+			       const struct sasl_mechanism *mechanism)
+{
+	struct accounts *accounts = session->accounts;
+
+	session->claimed_ms = session->env->ops->now(session->env);
+	if (!accounts->ops->is_elsewhere || !accounts->ops->is_elsewhere(accounts, claim))
+		return enter(session, claim);
+	session->parked = parked_new(claim, mechanism);
+	return OK;
+}
+
+struct err authorization_go_on(struct session *session)
+{
+	struct parked *parked = session->parked;
+	const struct sasl_mechanism *mechanism = parked->mechanism;
+
+	session->parked = NULL;
+	struct err err = enter(session, &parked->claim);
+	parked_free(parked);
+	if (!mechanism)
+		return err;
+	err = conclude_exchange(session, mechanism, err);
+	stream_limit(session->client, session->conf->stall_ms, 0);
+	return err;
 }

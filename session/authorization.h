@@ -37,8 +37,14 @@ void authorization_stamp(struct session *);
 
 /* Proves the claim, opens, locks and lists the maildrop, enters TRANSACTION and says +OK (B-04). On
  * failure everything is given back and the state stays; a refused credential (ERR_LOGIN) has then
- * been counted and waited for (B-08). */
-struct err authorization_enter(struct session *, const struct credential *) MUST_USE;
+ * been counted and waited for (B-08). If the mailbox is served elsewhere: OK, nothing is said, and
+ * session->parked has a copy of the claim, with the mechanism of AUTH it came by, or NULL. */
+struct sasl_mechanism;
+struct err authorization_enter(struct session *, const struct credential *,
+			       const struct sasl_mechanism *) MUST_USE;
+
+/* The same for the claim that is parked, here; then what AUTH does behind it. */
+struct err authorization_go_on(struct session *) MUST_USE;
 
 /* Gives back what a login has taken: lock, upstream, snapshot, account. Nothing taken is fine. */
 void authorization_leave(struct session *);

@@ -13,6 +13,7 @@
 
 #include "session/authorization.h"
 #include "session/command.h"
+#include "session/parked.h"
 #include "session/reply.h"
 
 enum { STRIKES_BEFORE = 10, STRIKES_AFTER = 20 }; /* bad commands in a row (L-04) */
@@ -41,7 +42,7 @@ void session_check(const struct session *session)
 
 	switch (session->state) {
 	case AUTHORIZATION:
-		assert(session->client);
+		assert(session->client && !session->parked);
 		assert(!session->account && !session->upstream && !session->lock);
 		assert(!drop->total && !drop->marked);
 		break;
@@ -136,7 +137,22 @@ static struct err next_line(struct session *session, const char **line, size_t *
 	return err;
 }
 
-/* One line and its reply. Any error that comes back ends the session. */
+/* What became of a line: its reply, if that is an error. Any error that comes back ends the session. */
+static struct err conclude(struct session *session, struct err err)
+{
+	bool is_strike = err.kind == ERR_REFUSED && (err.code == EINVAL || err.code == E2BIG);
+
+	if (is_strike)
+		session->strikes++;
+	else if (!err.kind)
+		session->strikes = 0;
+	if (err.kind)
+		TRY(reply_err(session, err));
+	session->why.text[0] = '\0';
+	return OK;
+}
+
+/* One line and its reply, unless the session is parked for it. Errors as above. */
 static struct err serve_line(struct session *session)
 {
 	const char *line;
@@ -153,14 +169,9 @@ static struct err serve_line(struct session *session)
 		err = ERR(ERR_REFUSED, EPROTO, "this is a POP3 server");
 	else if (!err.kind)
 		err = command_dispatch(session, line, len);
-	bool is_strike = err.kind == ERR_REFUSED && (err.code == EINVAL || err.code == E2BIG);
-	if (is_strike)
-		session->strikes++;
-	else if (!err.kind)
-		session->strikes = 0;
-	if (err.kind)
-		TRY(reply_err(session, err));
-	session->why.text[0] = '\0';
+	if (session->parked)
+		return OK;
+	TRY(conclude(session, err));
 	if (is_foreign) {
 		LOG(&session->log, LEVEL_WARN, "foreign-protocol");
 		session->state = CLOSED;
@@ -201,14 +212,29 @@ static void finish(struct session *session, struct err err, const char *patience
 	session->client = NULL;
 	authorization_leave(session);
 	maildrop_fini(&session->drop);
+	parked_free(session->parked);
+	session->parked = NULL;
 	free(session->name);
 	session->name = NULL;
 }
 
-void session_run(struct session *session, struct stream *client)
+/* From any moment between two lines to the end, or until the session is parked: whether it is. */
+static bool run(struct session *session, struct err err)
 {
 	const char *patience = NULL;
 
+	while (!err.kind && session->state != CLOSED && !(patience = worn_out(session))) {
+		session_check(session);
+		err = serve_line(session);
+		if (session->parked)
+			return true;
+	}
+	finish(session, err, patience);
+	return false;
+}
+
+bool session_run(struct session *session, struct stream *client)
+{
 	session->client = client;
 	session->state = AUTHORIZATION;
 	session->since_ms = session->env->ops->now(session->env);
@@ -217,10 +243,15 @@ void session_run(struct session *session, struct stream *client)
 	authorization_stamp(session);
 	struct err err = reply_ok(session, "%.400s%s%s", session->conf->banner,
 				  *session->timestamp ? " " : "", session->timestamp);
-	while (!err.kind && session->state != CLOSED && !patience) {
-		session_check(session);
-		err = serve_line(session);
-		patience = worn_out(session);
-	}
-	finish(session, err, patience);
+	return run(session, err);
+}
+
+bool session_go_on(struct session *session)
+{
+	return run(session, conclude(session, authorization_go_on(session)));
+}
+
+void session_abandon(struct session *session)
+{
+	finish(session, ERR(ERR_CLIENT, ENOMEM, "the connection could not be moved"), NULL);
 }

@@ -21,6 +21,8 @@
  *
  * Transitions and the function that performs each:
  *	connect       -> AUTHORIZATION   session_run
+ *	AUTHORIZATION, parked            authorization_enter, if the mailbox is served elsewhere;
+ *	                                 there session_go_on proves the claim and goes on
  *	AUTHORIZATION -> TRANSACTION     authorization_enter, for cmd_pass and cmd_auth: account
  *	                                 proved, maildrop open, locked and listed
  *	AUTHORIZATION -> CLOSED          cmd_bye; session_run on any end
@@ -94,6 +96,7 @@ struct session {
 	uint64_t since_ms;   /* env->now at the start */
 	uint64_t claimed_ms; /* env->now when the newest claim was complete */
 	char timestamp[SESSION_STAMP]; /* of the greeting, for APOP; "": there is no APOP */
+	struct parked *parked; /* owned: the claim to be proved elsewhere; NULL: there is none */
 
 	/* TRANSACTION, UPDATE */
 	struct account *account;   /* owned */
@@ -113,9 +116,19 @@ void session_conf_init(struct session_conf *);
 
 /* Runs a session from greeting to end on `client`, which it takes over and closes. Fields of
  * `session` that a caller sets before: env, conf, accounts, locks, is_hurried, log, is_tls,
- * is_cleartext_allowed; all else zero. When it returns everything the session owned has been given
- * back and the state is CLOSED. */
-void session_run(struct session *, struct stream *client);
+ * is_cleartext_allowed; all else zero. When it returns false everything the session owned has been
+ * given back and the state is CLOSED.
+ * True: the session is parked with a claim in its hands, because accounts->is_elsewhere said so; nothing
+ * is unsaid in a way that would wait. The caller moves it, sets env, conf, accounts, locks and is_hurried
+ * to what is there, and calls session_go_on(), or session_abandon(). */
+bool session_run(struct session *, struct stream *client);
+
+/* Proves the claim of a parked session, answers it, and goes on: in AUTHORIZATION after a refusal, else
+ * in TRANSACTION. Returns as session_run() does: the next claim may be for another place. */
+bool session_go_on(struct session *);
+
+/* Ends a parked session, whose client's stream is aborted. Does not wait. */
+void session_abandon(struct session *);
 
 /* Asserts what must hold in each state; called between any two commands. */
 void session_check(const struct session *);

@@ -9,17 +9,18 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "proxy/base/text.h"
 #include "session/dot.h"
+#include "session/pipeline.h"
 #include "session/reply.h"
 #include "session/top.h"
 
 enum {
-	TOP_FIRST = 16384, /* octets of the first range that TOP asks for (C-13) */
-	LIST_TURN = 1000,  /* lines of a listing until other sessions get their turn */
+	LIST_TURN = 1000, /* lines of a listing until other sessions get their turn */
+	LIST_LINE = 128,  /* most octets of such a line, with its end */
+	LIST_PART = 2048, /* octets of lines that are handed on at once */
 };
 
 /* A message number: any other text is malformed, a number without a message is not. */
@@ -51,30 +52,34 @@ static struct err say_totals(struct session *session, const char *prefix)
 			session->drop.octets);
 }
 
-/* One line of a listing, without its end. */
-typedef void line_format(const struct session *, const struct message *, char out[128]);
+/* One line of a listing, without its end and without a NUL. Returns its length. */
+typedef size_t line_format(const struct session *, const struct message *, char out[LIST_LINE]);
 
-static void format_size(const struct session *session, const struct message *msg, char out[128])
+static size_t format_size(const struct session *session, const struct message *msg,
+			  char out[LIST_LINE])
 {
-	snprintf(out, 128, "%zu %" PRIu64, number_of(session, msg), msg->octets);
+	size_t len = text_decimal(out, number_of(session, msg));
+
+	out[len++] = ' ';
+	return len + text_decimal(out + len, msg->octets);
 }
 
-static void format_uidl(const struct session *session, const struct message *msg, char out[128])
+static size_t format_uidl(const struct session *session, const struct message *msg,
+			  char out[LIST_LINE])
 {
-	char uidl[UIDL_MAX + 1];
+	size_t len = text_decimal(out, number_of(session, msg));
 
-	maildrop_uidl(&session->drop, msg, uidl);
-	snprintf(out, 128, "%zu %s", number_of(session, msg), uidl);
+	out[len++] = ' ';
+	return len + maildrop_uidl(&session->drop, msg, out + len);
 }
 
 static struct err list_one(struct session *session, const char *number, line_format *format)
 {
 	struct message *msg;
-	char line[128];
+	char line[LIST_LINE];
 
 	TRY(find(session, number, &msg));
-	format(session, msg, line);
-	return reply_ok(session, "%s", line);
+	return reply_ok(session, "%.*s", (int)format(session, msg, line), line);
 }
 
 /* All lines and the dot, which leaves together with the last of them (A-12). No line begins with a
@@ -82,7 +87,7 @@ static struct err list_one(struct session *session, const char *number, line_for
 static struct err list_all(struct session *session, line_format *format)
 {
 	const struct maildrop *drop = &session->drop;
-	char line[128 + 5];
+	char lines[LIST_PART + 3];
 	size_t len = 0;
 
 	for (size_t i = 0; i < drop->total; i++) {
@@ -91,15 +96,16 @@ static struct err list_all(struct session *session, line_format *format)
 			session->env->ops->sleep(session->env, 0);
 		if (message_is_deleted(&drop->messages[i]))
 			continue;
-		if (len)
-			TRY(stream_put(session->client, line, len));
-		format(session, &drop->messages[i], line);
-		len = strlen(line);
-		memcpy(line + len, "\r\n", 2);
+		if (len > LIST_PART - LIST_LINE) {
+			TRY(stream_put(session->client, lines, len));
+			len = 0;
+		}
+		len += format(session, &drop->messages[i], lines + len);
+		memcpy(lines + len, "\r\n", 2);
 		len += 2;
 	}
-	memcpy(line + len, ".\r\n", 3);
-	return stream_put(session->client, line, len + 3);
+	memcpy(lines + len, ".\r\n", 3);
+	return stream_put(session->client, lines, len + 3);
 }
 
 struct err cmd_list(struct session *session, const struct args *args)
@@ -152,6 +158,7 @@ struct err cmd_retr(struct session *session, const struct args *args)
 
 	TRY(find(session, args->word[0], &msg));
 	TRY(reply_flush(session));
+	pipeline_announce(session);
 	dot_init(&dot, session->client, true, msg->octets);
 	struct err err = upstream->ops->fetch(upstream, &session->drop, msg, &whole, &dot.sink);
 	TRY(end_body(session, &dot, msg, dot.octets, err));
@@ -170,11 +177,8 @@ static struct err fetch_top(struct session *session, const struct message *msg, 
 			    struct top *top)
 {
 	struct upstream *upstream = session->upstream;
-	struct part part = {0, TOP_FIRST};
+	struct part part = pipeline_top(msg, lines);
 
-	/* No line is shorter than an octet: then the whole message is wanted, in one go. */
-	if (lines >= msg->octets && !(msg->marks & MARK_INEXACT))
-		part.octets = 0;
 	for (;;) {
 		uint64_t before = top->taken;
 		TRY(upstream->ops->fetch(upstream, &session->drop, msg, &part, &top->sink));
@@ -196,6 +200,7 @@ struct err cmd_top(struct session *session, const struct args *args)
 		return ERR(ERR_REFUSED, EINVAL, "not a number of lines");
 	TRY(find(session, args->word[0], &msg));
 	TRY(reply_flush(session));
+	pipeline_announce(session);
 	dot_init(&dot, session->client, false, 0);
 	top_init(&top, &dot.sink, lines);
 	struct err err = fetch_top(session, msg, lines, &top);

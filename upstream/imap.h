@@ -12,6 +12,7 @@
 #define POPGATE_IMAP_H
 
 #include "upstream/identity.h"
+#include "upstream/imap_ahead.h"
 #include "upstream/imap_client.h"
 #include "upstream/imap_quirks.h"
 #include "upstream/upstream.h"
@@ -70,7 +71,25 @@ struct imap {
 	 * newest= does not show: what stands below may be removed. 0: all are among them; UINT64_MAX:
 	 * there is no keep_newest=. */
 	uint64_t kept_from;
-	int seen_tag; /* of a STORE \Seen that was sent and not yet received; 0: none (C-19) */
+	/* What the newest listing left: how the folder's numbers stood, and what they mean for the next one
+	 * on the same connection; the ledger itself (owned), as long as nothing has changed it. */
+	uint32_t listed_exists, listed_expunges, listed_flags;
+	int64_t arrived; /* messages that have come since the listing; -1: nobody knows, for SELECT came later */
+	uint64_t listed_modseq;
+	struct ledger *kept;
+	/* imap_warm.c's: */
+	char *host;               /* owned: the client's, while no session lends it */
+	unsigned char proof[32];  /* of the secret that the server accepted, keyed (B-21) */
+	uint64_t proved_ms;       /* and when */
+	uint64_t heard_ms;        /* when the server last gave a sign of life, if IDLE stands */
+	uint64_t warm_generation; /* 0: never to be parked */
+	uint64_t warm_turn;       /* which opening of its name it is */
+	bool is_touched; /* by the session that is over: flags may be others than the ledger says */
+	bool is_watched; /* since the listing no flag has changed, by what the server said */
+	bool is_fresh;   /* taken, and so lately proved alive that IDLE's silence is an answer */
+	struct imap_queue
+		queue; /* FETCHes and STOREs of \Seen that were sent and not yet received */
+	struct imap_ahead ahead;
 };
 
 /* imap_select.c. Selects the folder that the conf names, or examines it where nothing will ever be
@@ -85,6 +104,15 @@ bool imap_select_put(void *arg, struct imap_client *, struct buf *line);
 /* imap.c. Connects, logs in and selects if the connection is lost. OK: the folder is selected, and
  * it is the same as ever. *is_fresh (or NULL): a connection was made just now. */
 struct err imap_ready(struct imap *, bool *is_fresh) MUST_USE;
+
+/* imap.c. For imap_warm.c: a session's mailbox without the session, whose log, conf and login it forgets;
+ * in the hands of the next one; and its end, which waits. */
+void imap_suspend(struct imap *, const struct log *);
+void imap_resume(struct imap *, const struct upstream_conf *, const struct login *,
+		 const struct log *);
+void imap_end(struct imap *);
+/* imap_list.c. Takes the ledger over, or with NULL frees what was kept. */
+void imap_keep(struct imap *, struct ledger *);
 
 /* imap.c. Asks the server which of the UIDs in `set` it still has (G-04, D-08): NOOP, then UID
  * SEARCH. *left is how many; on any error it is not known. */
@@ -123,9 +151,6 @@ void imap_describe(struct upstream *, const struct upstream_conf *as, struct buf
 
 /* imap_seen.c. SEEN_ON_RETR: \Seen for one message, if the connection lives. */
 void imap_retrieved(struct upstream *, const struct message *);
-/* imap_seen.c. Takes the answer to that, if one is still due. Called before anything else is sent on the
- * connection: by imap_ready(), and whoever does not call that. */
-void imap_seen_settle(struct imap *);
 /* imap_seen.c. A NOOP, if the connection lives (H-11): the session calls it when its client dawdles. */
 void imap_nudge(struct upstream *);
 

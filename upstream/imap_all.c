@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_all.c - the listing of everything, or of everything above a UID: what the server tells of
  * each message goes into the ledger's rows, and is believed when it is whole (C-05). */
+#include "upstream/imap_early.h"
 #include "upstream/imap_listing.h"
 
 #include <errno.h>
@@ -10,6 +11,8 @@ enum {
 	PASSES = 2,    /* the listing, and one more try for a gap (C-05) */
 	LARGE = 20000, /* messages: above, they are listed in windows (M-15) */
 	WINDOW = 5000, /* messages that a window is meant to hold */
+	FLIGHT = 4,    /* windows under way at once */
+	ID_TRIES = 3,  /* times that ids are asked for until a server is said to have none */
 	TURN = 4096,   /* rows worked on until other sessions get their turn */
 };
 
@@ -33,7 +36,7 @@ static void change_source(struct listing *listing, enum ledger_source source)
 /* Ids that were announced and do not come are as good as none. */
 static void check_ids(struct listing *listing, const struct table *table)
 {
-	if (table->source == LEDGER_NONE || !table->count)
+	if (table->source == LEDGER_NONE || !table->count || listing->imap->has_no_ids)
 		return;
 	if (!buf_len(&table->texts)) {
 		LOG(listing->imap->log, LEVEL_NOTE, "imap-ids-missing");
@@ -82,7 +85,7 @@ bool listing_take(struct listing *listing, const struct table *table)
 	for (size_t i = 0; i < table->count; i++) {
 		if (i && i % TURN == 0)
 			listing->imap->env->ops->sleep(listing->imap->env, 0);
-		if (!take_one(listing, table, &table->rows[i]))
+		if (!take_one(listing, table, &table->taken[i]))
 			return false;
 	}
 	return true;
@@ -90,14 +93,28 @@ bool listing_take(struct listing *listing, const struct table *table)
 
 /* --- windows -------------------------------------------------------------------------------- */
 
-/* One walk over the UIDs from `from` on. */
+struct window {
+	uint32_t from, to; /* UINT32_MAX: "*" */
+	uint32_t width;    /* as it was then */
+	int tag;
+};
+
+/* One walk over the UIDs from `from` on, in windows, of which some are under way at once (M-15). */
 struct walk {
 	uint32_t from;
 	size_t expected; /* about so many messages */
 	struct uids *seen;
-	size_t top;  /* the highest message sequence number told */
-	size_t told; /* messages, with those that were not asked for */
+	size_t top;     /* the highest message sequence number told */
+	bool has_named; /* a UID was told at all, if only one that was not asked for */
 	bool is_wrong, is_shifted;
+	/* While it goes on. */
+	struct table table;
+	struct early early;
+	struct window windows[FLIGHT]; /* sent and not yet received, in order */
+	size_t flying, most;           /* so many there are; at most */
+	uint32_t next, width;          /* the next window */
+	bool is_all_sent;
+	int tries; /* of ids that were refused */
 };
 
 /* A long listing may be cut off: what came is kept, and the next login goes on behind it (M-15). */
@@ -113,41 +130,6 @@ static void save_part(struct listing *listing)
 		log_err(listing->imap->log, LEVEL_WARN, "ledger-not-saved", err);
 }
 
-/* Drops what a window was not asked for: "n:*" always brings the last message. */
-static void trim(struct table *table, uint32_t from, uint32_t to)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < table->count; i++)
-		if (table->rows[i].uid >= from && table->rows[i].uid <= to)
-			table->rows[kept++] = table->rows[i];
-	table->count = kept;
-}
-
-static struct err list_window(struct listing *listing, struct walk *walk, uint32_t from,
-			      uint32_t to, size_t *count)
-{
-	struct table table = {.rows = NULL};
-
-	struct err err = imap_table_fetch(listing->imap, &table, listing->strong, from, to);
-	if (!err.kind) {
-		walk->told += table.count;
-		trim(&table, from, to);
-		for (size_t i = 0; i < table.count; i++)
-			uids_add(walk->seen, table.rows[i].uid);
-		walk->is_wrong |= table.is_wrong;
-		walk->is_shifted |= table.is_shifted;
-		if (table.top > walk->top)
-			walk->top = table.top;
-		listing->is_window |= table.is_limited;
-		*count = table.count;
-		if (!listing_take(listing, &table))
-			err = ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-	}
-	imap_table_fini(&table);
-	return err;
-}
-
 /* UIDs may lie far apart: the first width follows from the mean distance. */
 static uint32_t first_width(const struct listing *listing, const struct walk *walk)
 {
@@ -159,25 +141,152 @@ static uint32_t first_width(const struct listing *listing, const struct walk *wa
 	return width < WINDOW ? WINDOW : width > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)width;
 }
 
+/* What has been answered says how far apart the UIDs lie; what is under way is not waited for. */
+static void adapt(struct walk *walk, const struct window *window)
+{
+	size_t count = walk->table.count;
+
+	if (window->width != walk->width)
+		return;
+	if (count > 2 * WINDOW && walk->width > 1)
+		walk->width /= 2;
+	else if (count < WINDOW / 4 && walk->width < UINT32_MAX / 4)
+		walk->width *= 2;
+}
+
+static struct err send_window(struct listing *listing, struct walk *walk)
+{
+	struct window *window = &walk->windows[walk->flying];
+	uint32_t from = walk->next, width = walk->width;
+	bool is_last = width > UINT32_MAX - from || walk->seen->count >= walk->expected ||
+		       (listing->uidnext && from + width >= listing->uidnext);
+
+	*window = (struct window){from, is_last ? UINT32_MAX : from + width - 1, width, 0};
+	TRY(imap_table_ask(listing->imap, &walk->table, from, window->to, &window->tag));
+	early_announce(&walk->early, window->tag);
+	walk->flying++;
+	walk->next = window->to + 1;
+	walk->is_all_sent = is_last;
+	return OK;
+}
+
+/* The windows behind one whose answer was not what it should be are answered, and asked for again, one at
+ * a time. */
+static struct err step_back(struct walk *walk)
+{
+	struct err err = OK;
+
+	for (size_t i = 0; i < walk->flying && !err.kind; i++)
+		err = early_receive(&walk->early, PHASE_LIST, walk->windows[i].tag);
+	if (walk->flying)
+		walk->next = walk->windows[0].from;
+	walk->is_all_sent &= !walk->flying;
+	walk->flying = 0;
+	walk->most = 1;
+	return err;
+}
+
+/* Whether the server does not know the items for ids: it is asked without them. A server that has
+ * announced them is not believed at once: should UIDs have changed, all that it was known by is lost with
+ * them (N-13). */
+static bool is_refused(struct listing *listing, struct walk *walk)
+{
+	struct imap *imap = listing->imap;
+
+	if (walk->table.source == LEDGER_NONE || !imap_client_is_alive(&imap->client) ||
+	    !imap_was(&imap->client, WIRE_BAD))
+		return false;
+	if (++walk->tries < ID_TRIES)
+		return true;
+	LOG(imap->log, LEVEL_NOTE, "imap-no-ids");
+	imap->has_no_ids = true;
+	walk->table.source = LEDGER_NONE;
+	return true;
+}
+
+/* Takes the answer to the window that was sent first. */
+static struct err receive_window(struct listing *listing, struct walk *walk, bool *is_done)
+{
+	struct imap *imap = listing->imap;
+	struct window window = walk->windows[0];
+	uint32_t limit;
+
+	*is_done = false;
+	memmove(walk->windows, walk->windows + 1, --walk->flying * sizeof window);
+	struct err err = imap_table_receive(&walk->early, &walk->table, window.tag, &limit);
+	if (err.kind && is_refused(listing, walk)) {
+		TRY(step_back(walk));
+		walk->next = window.from;
+		walk->is_all_sent = false;
+		return OK;
+	}
+	TRY(err);
+	if (limit) {
+		TRY(step_back(walk));
+		TRY(imap_table_rest(imap, &walk->early, &walk->table, window.from, window.to,
+				    limit));
+	}
+	TRY(imap_table_take(&walk->table, window.from, window.to));
+	adapt(walk, &window);
+	*is_done = true;
+	return OK;
+}
+
+static struct err take_window(struct listing *listing, struct walk *walk)
+{
+	const struct table *table = &walk->table;
+	bool is_done;
+
+	TRY(receive_window(listing, walk, &is_done));
+	if (!is_done)
+		return OK;
+	for (size_t i = 0; i < table->count; i++)
+		uids_add(walk->seen, table->taken[i].uid);
+	if (!listing_take(listing, table))
+		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+	if (walk->flying || !walk->is_all_sent)
+		save_part(listing);
+	return OK;
+}
+
+static void begin_walk(const struct listing *listing, struct walk *walk)
+{
+	const struct imap *imap = listing->imap;
+	bool is_cut = listing->is_window || imap->client.caps & CAP_MESSAGELIMIT;
+
+	walk->next = walk->from;
+	walk->width = first_width(listing, walk);
+	walk->most = is_cut ? 1 : FLIGHT;
+}
+
 static struct err list_walk(struct listing *listing, struct walk *walk)
 {
-	uint32_t from = walk->from, width = first_width(listing, walk);
-	size_t count;
+	struct table *table = &walk->table;
+	struct err err = OK;
 
-	for (;;) {
-		bool is_last = width > UINT32_MAX - from || walk->seen->count >= walk->expected ||
-			       (listing->uidnext && from + width >= listing->uidnext);
-		uint32_t to = is_last ? UINT32_MAX : from + width - 1;
-		TRY(list_window(listing, walk, from, to, &count));
-		if (is_last)
-			return OK;
-		save_part(listing);
-		from = to + 1;
-		if (count > 2 * WINDOW && width > 1)
-			width /= 2;
-		else if (count < WINDOW / 4 && width < UINT32_MAX / 4)
-			width *= 2;
+	begin_walk(listing, walk);
+	early_begin(&walk->early, &listing->imap->client);
+	if (!imap_table_begin(table, listing->imap, listing->strong))
+		err = ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+	while (!err.kind && (walk->flying || !walk->is_all_sent)) {
+		if (!walk->is_all_sent && walk->flying < walk->most)
+			err = send_window(listing, walk);
+		else
+			err = take_window(listing, walk);
 	}
+	/* Nothing stays under way: the next command's answer would be taken for it. */
+	if (err.kind && imap_client_is_alive(&listing->imap->client)) {
+		struct err lost = step_back(walk);
+		(void)lost.kind; /* the connection's, and the next command hears of it */
+	}
+	walk->is_wrong = table->is_wrong;
+	walk->is_shifted = table->is_shifted;
+	walk->has_named = table->has_named;
+	walk->top = table->top;
+	listing->is_window |= table->is_limited;
+	imap_table_end(table);
+	early_end(&walk->early);
+	return err;
 }
 
 /* --- everything ----------------------------------------------------------------------------- */
@@ -293,7 +402,7 @@ struct err listing_from(struct listing *listing, uint32_t from, size_t *count)
 
 	struct err err = list_walk(listing, &walk);
 	listing->is_odd = walk.is_wrong;
-	listing->is_silent = !walk.told;
+	listing->is_silent = !walk.has_named;
 	*count = seen.count;
 	uids_fini(&seen);
 	return err;

@@ -199,6 +199,8 @@ static enum check_next numbered(struct check *check, struct scan digits, struct 
 	if (scan_is(word, "EXPUNGE") && number) {
 		check->expunges++;
 		check->exists -= check->exists > 0;
+		if (check->on_gone)
+			check->on_gone(check->gone_arg, false, number, number);
 	}
 	return dropped(check, scan);
 }
@@ -288,6 +290,8 @@ enum check_next check_fragment(struct check *check, const char *line, size_t len
 		next = check_refuse(check, "a line is too long");
 	else if (len && memchr(line, '\0', len))
 		next = check_refuse(check, "a line holds a NUL");
+	else if (check->reply == REPLY_NONE && check->is_greeted && check_plain(check, scan))
+		next = CHECK_LINE;
 	else
 		next = read_fragment(check, scan);
 	if (check->used) /* what follows is a message's: not for the log */

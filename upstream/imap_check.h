@@ -5,8 +5,8 @@
  * in a literal's {n}. check_fragment() reads one, appends its plain meaning to `out`, notes the
  * facts, and says what the octets are that follow. What libetpan hears of which reply is told in
  * imap_wire.h. imap_check.c finds out which reply it is and knows LIST; imap_check_status.c,
- * imap_check_fetch.c with imap_check_body.c, and imap_check_found.c know theirs;
- * imap_check_facts.c keeps what is worth keeping.
+ * imap_check_fetch.c with imap_check_body.c, and imap_check_found.c know theirs, imap_check_plain.c a
+ * short way for most of FETCH; imap_check_facts.c keeps what is worth keeping.
  */
 #ifndef POPGATE_IMAP_CHECK_H
 #define POPGATE_IMAP_CHECK_H
@@ -58,6 +58,12 @@ struct check {
 	void *item_arg;
 	void (*on_found)(void *arg, uint32_t low, uint32_t high); /* NULL: nobody asks */
 	void *found_arg;
+	/* Messages that go, by number or by UID; NULL: nobody asks. */
+	void (*on_gone)(void *arg, bool is_uid, uint32_t low, uint32_t high);
+	void *gone_arg;
+	/* Tagged replies of other commands; NULL: none may come. */
+	bool (*on_other)(void *arg, uint32_t tag, const struct wire_status *);
+	void *other_arg;
 	bool may_challenge;    /* until the tagged reply */
 	const struct log *log; /* borrowed; NULL: silence */
 
@@ -70,7 +76,7 @@ struct check {
 	struct wire_body body;
 	struct wire_item item;
 	struct wire_folder folder;
-	uint32_t exists, expunges;
+	uint32_t exists, expunges, flag_news;
 	bool is_greeted, has_exists, has_vanished, has_found;
 	/* Words, owned; NULL: none. */
 	char *greeting, *id, *capabilities, *enabled;
@@ -85,6 +91,7 @@ struct check {
 	bool is_after;   /* the fragment begins behind the octets of a message or header */
 	unsigned open;   /* those around its items: one, but for odd servers */
 	bool has_header; /* `header` is item.header */
+	bool is_quoted;  /* the reply's body came in quotes: `out` holds its octets */
 	struct buf header;
 	struct buf challenge;
 	uint64_t kept;     /* octets put in `out` since the last tagged reply */
@@ -112,6 +119,9 @@ uint64_t check_next_part(struct check *, uint64_t left);
 
 /* Forgets what a server said that was not yet to be trusted (B-15): all but the greeting. */
 void check_forget(struct check *);
+
+/* imap_wire.c. The wire's own: for imap_wire_facts.c. */
+struct check *imap_wire_check(const struct imap_wire *);
 
 /* From here on for the files imap_check*.c alone. A cursor over a fragment, and what is read with
  * it. */
@@ -213,6 +223,10 @@ enum wire_outcome check_outcome(struct scan word);
 enum check_next check_status(struct check *, enum wire_outcome, struct scan);
 enum check_next check_tagged(struct check *, struct scan);
 enum check_next check_continuation(struct check *, struct scan text);
+
+/* `scan` is a whole line without its end, and a reply may begin with it. True: it was a FETCH reply of
+ * the plainest form, and is told. False: read it by the grammar; nothing but `item` was touched. */
+bool check_plain(struct check *, struct scan);
 
 /* `scan` stands behind "* n FETCH" or "* n UIDFETCH"; then, in later fragments, at their begin. */
 enum check_next check_fetch(struct check *, struct scan *, uint32_t number, bool is_uid);

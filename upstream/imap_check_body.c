@@ -32,6 +32,12 @@ uint64_t check_next_part(struct check *check, uint64_t left)
 	return check_first_part(check, left);
 }
 
+/* Whether a body may come now: one in a reply, and as many replies with one as commands. */
+static bool may_begin(const struct check *check)
+{
+	return check->body_max && (!check->item.has_body || check->item.is_nil);
+}
+
 /* A second body would be kept by libetpan beside the first, so one is all that a command gets. */
 static void begin_body(struct check *check)
 {
@@ -39,6 +45,8 @@ static void begin_body(struct check *check)
 	check->item.has_body = true;
 	check->item.is_nil = false;
 	check->part = check_first_part(check, check->body.octets);
+	check->body.has_uid = check->item.has_uid;
+	check->body.uid = check->item.uid;
 	if (check->on_body)
 		check->on_body(check->arg, &check->body);
 }
@@ -93,7 +101,7 @@ static bool scan_odd_literal(struct check *check, struct scan *scan, uint64_t *o
 
 static enum check_next literal_body(struct check *check, uint64_t octets)
 {
-	if (!check->body_max)
+	if (!may_begin(check))
 		return check_refuse(check, "a message came that was not asked for");
 	if (octets > check->body_max || octets > INT64_MAX) {
 		check->err = ERR(ERR_POLICY, EFBIG, "the message is too large");
@@ -121,8 +129,9 @@ enum check_next check_body(struct check *check, struct scan *scan)
 	if (scan->at < scan->end && *scan->at == '"') {
 		if (!scan_quoted(scan, &value))
 			return check_refuse(check, "a quoted string has no end");
-		if (!check->body_max)
+		if (!may_begin(check))
 			return check_refuse(check, "a message came that was not asked for");
+		check->is_quoted = true;
 		return quoted_body(check, value);
 	}
 	if (scan_literal(scan, &octets) || scan_odd_literal(check, scan, &octets, &is_nil))

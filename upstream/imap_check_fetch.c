@@ -291,9 +291,11 @@ static enum check_next end_item(struct check *check)
 		check->item.header = header ? header : "";
 		check->item.header_len = buf_len(&check->header);
 	}
+	check->flag_news += check->item.has_flags;
 	if (check->on_item)
 		check->on_item(check->item_arg, &check->item);
-	return CHECK_LINE;
+	/* libetpan has not seen its octets yet, and the next body shall not begin before. */
+	return check->is_quoted ? CHECK_TURN : CHECK_LINE;
 }
 
 /* Domino puts parentheses around items, and closes more than it opened (N-14). */
@@ -345,7 +347,7 @@ enum check_next check_fetch(struct check *check, struct scan *scan, uint32_t num
 	check->depth = 0;
 	check->open = 1;
 	check->is_after = false;
-	check->has_header = false;
+	check->has_header = check->is_quoted = false;
 	check->item = (struct wire_item){.number = is_uid ? 0 : number};
 	if (is_uid) {
 		check->item.has_uid = true;

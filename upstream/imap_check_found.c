@@ -142,7 +142,7 @@ void check_vanished(struct check *check, struct scan scan)
 	check->has_vanished = true;
 	if (scan_len(&scan) >= len && text_same_n(scan.at, len, earlier, len))
 		return; /* gone before we came: never among those counted */
-	struct scan set = scan_atom(&scan);
+	struct scan set = scan_atom(&scan), again = set;
 	uint64_t gone = 0;
 	bool is_good = scan_len(&set) > 0;
 	while (is_good && scan_len(&set)) {
@@ -154,6 +154,8 @@ void check_vanished(struct check *check, struct scan scan)
 		check_odd(check, ODD_VANISHED);
 		return;
 	}
+	while (check->on_gone && scan_len(&again) && scan_range(&again, &low, &high))
+		check->on_gone(check->gone_arg, true, low, high);
 	check->expunges += (uint32_t)(gone < UINT32_MAX ? gone : UINT32_MAX);
 	check->exists -= (uint32_t)(gone < check->exists ? gone : check->exists);
 }

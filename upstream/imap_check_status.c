@@ -155,6 +155,7 @@ enum check_next check_tagged(struct check *check, struct scan scan)
 {
 	struct wire_status status;
 	struct scan code, args, tag = scan;
+	uint32_t number = 0;
 
 	if (!check->is_greeted)
 		return check_refuse(check, "the mail server does not greet");
@@ -162,8 +163,9 @@ enum check_next check_tagged(struct check *check, struct scan scan)
 		scan.at++;
 	tag.end = scan.at;
 	scan_blanks(&scan);
-	if (!check->tag[0] || scan_len(&tag) != strlen(check->tag) ||
-	    memcmp(tag.at, check->tag, scan_len(&tag)) != 0)
+	bool is_expected = check->tag[0] && scan_len(&tag) == strlen(check->tag) &&
+			   memcmp(tag.at, check->tag, scan_len(&tag)) == 0;
+	if (!is_expected && !(check->on_other && scan_number(tag, &number)))
 		return check_refuse(check, "a reply to no command of ours");
 	struct scan word = scan;
 	while (scan.at < scan.end && *scan.at != ' ')
@@ -173,10 +175,14 @@ enum check_next check_tagged(struct check *check, struct scan scan)
 	if (outcome != WIRE_OK && outcome != WIRE_NO && outcome != WIRE_BAD)
 		return check_refuse(check, "a tagged reply without a status");
 	read_status(scan, outcome, &status, &code, &args);
-	check->status = status;
 	check_fact(check, outcome, code, args);
 	if (!strcmp(status.code, "ALERT"))
 		note(check, &status);
+	if (!is_expected)
+		return check->on_other(check->other_arg, number, &status)
+			       ? CHECK_LINE
+			       : check_refuse(check, "a reply to no command of ours");
+	check->status = status;
 	check_put_text(check, check->tag);
 	check_put_text(check, outcome == WIRE_OK ? " OK " : outcome == WIRE_NO ? " NO " : " BAD ");
 	put_code(check, code, args);

@@ -11,6 +11,8 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
+#include "upstream/imap_budget.h"
+#include "upstream/imap_idle.h"
 #include "upstream/imap_login.h"
 
 enum {
@@ -27,7 +29,8 @@ static const struct {
 	[PHASE_GREETING] = {10000, 10000}, [PHASE_LOGIN] = {30000, 30000},
 	[PHASE_SELECT] = {60000, 60000},   [PHASE_LIST] = {120000, 0},
 	[PHASE_BODY] = {60000, 0},         [PHASE_UPDATE] = {60000, 0},
-	[PHASE_LEAVE] = {1000, 1000},      [PHASE_FLIGHT] = {5000, 5000},
+	[PHASE_LEAVE] = {1000, 1000},      [PHASE_POLL] = {5000, 5000},
+	[PHASE_FLIGHT] = {5000, 5000},
 };
 
 uint64_t imap_until(const struct env *env, enum imap_phase phase, uint64_t until_ms)
@@ -81,6 +84,7 @@ struct err imap_send_line(struct imap_client *client, int *tag, const struct buf
 	TRY(imap_flight_take(client, line, tag));
 	if (*tag)
 		return OK;
+	TRY(imap_idle_end(client));
 	mailstream *stream = client->im->imap_stream;
 	if (mailimap_send_current_tag(client->im) != MAILIMAP_NO_ERROR ||
 	    mailstream_write(stream, buf_data(line), buf_len(line)) == -1 ||
@@ -165,7 +169,9 @@ struct err imap_receive(struct imap_client *client, enum imap_phase phase, int t
 	struct err err = OK;
 
 	/* What was sent earlier is answered earlier. */
-	if (client->id_tag && tag > client->id_tag)
+	if (client->done_tag && tag > client->done_tag)
+		err = imap_idle_take(client, phase);
+	if (!err.kind && client->id_tag && tag > client->id_tag)
 		err = imap_caps_take_id(client, phase);
 	if (!err.kind)
 		err = imap_await(client, phase, tag);
@@ -238,7 +244,7 @@ void imap_drop(struct imap_client *client)
 	client->im = NULL;
 	client->wire = NULL;
 	client->caps = 0;
-	client->id_tag = client->next_tag = 0;
+	client->id_tag = client->next_tag = client->idle_tag = client->done_tag = 0;
 	client->is_listing = false;
 }
 
@@ -272,9 +278,11 @@ void imap_client_close(struct imap_client *client)
 	report_rest(client);
 	if (imap_client_is_alive(client) && client->im && client->im->imap_stream) {
 		imap_limit(client, PHASE_LEAVE);
-		if (mailimap_send_current_tag(client->im) == MAILIMAP_NO_ERROR &&
+		struct err idle = imap_idle_end(client);
+		if (!idle.kind && mailimap_send_current_tag(client->im) == MAILIMAP_NO_ERROR &&
 		    mailstream_write(client->im->imap_stream, "LOGOUT\r\n", 8) == 8)
 			(void)mailstream_flush(client->im->imap_stream);
 	}
 	imap_drop(client);
+	imap_budget_leave(client);
 }

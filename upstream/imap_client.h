@@ -68,6 +68,7 @@ enum imap_phase {
 	PHASE_BODY,
 	PHASE_UPDATE,
 	PHASE_LEAVE,
+	PHASE_POLL,   /* a mailbox that was kept open: does it live (M-10)? */
 	PHASE_FLIGHT, /* SELECT behind a login that has succeeded: does it listen at all (M-04)? */
 	PHASES
 };
@@ -105,6 +106,8 @@ struct imap_client {
 	bool is_unserved;   /* there is no mechanism for it */
 	bool is_throttled;  /* the server has asked us to slow down, with an OK or without */
 	int id_tag;         /* of an ID that is under way; 0: none */
+	int idle_tag,
+		done_tag; /* of an IDLE that stands; of one that was told to end (imap_idle.h) */
 	uint64_t spent_ms[PHASES]; /* time that went by in each phase */
 	/* Where to report, and what: see imap_client_report(). */
 	struct health *health;    /* borrowed, or NULL */
@@ -125,6 +128,8 @@ struct imap_client {
 	const char *host;       /* borrowed */
 	unsigned port;
 	char *account; /* owned: what tells accounts of a host apart */
+	struct imap_warm *warm; /* borrowed; with `seat`: whose budget counts us (imap_budget.h) */
+	char *seat;             /* owned: the account there; NULL: we are not counted */
 	bool is_asked; /* health_ask() let us go, and nothing was reported yet */
 };
 
@@ -141,6 +146,10 @@ struct imap_client {
 struct err imap_client_open(struct imap_client *, const struct env *, const struct log *,
 			    const struct upstream_conf *, struct login *,
 			    struct notice *why) MUST_USE;
+
+/* Which account it is, for conf.health; and that nothing more is to be told about it. */
+void imap_client_name(struct imap_client *, const struct login *);
+void imap_client_unname(struct imap_client *);
 
 /* Tells conf.health about this server and account; nothing without one. */
 void imap_client_report(struct imap_client *, enum health_event);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_fetch.c - a message or a part of one, from the server into a sink.
  *
- * libetpan calls take_octets() for each piece of the body as it comes in; a sink that waits makes
- * libetpan wait, and so the server: that is all the flow control. OK is said only when every octet
- * that was announced came, the FETCH closed with the right UID, and the tagged OK followed (F-09).
- * The doorman tells when the body begins and what its reply said; it may be ahead of libetpan, so
- * nothing is decided before the tagged reply.
+ * take_octets() gets each piece of the body as it comes in; a sink that waits makes libetpan wait, and so
+ * the server: that is all the flow control. OK is said only when every octet that was announced came,
+ * the FETCH closed with the right UID, and the tagged OK followed (F-09). Commands and replies go through
+ * imap_queue.h, for the next messages may be under way already (imap_ahead.h).
  */
 #include "upstream/imap.h"
 
@@ -23,41 +22,40 @@ enum {
 };
 
 struct transfer {
+	struct imap_reader reader; /* first */
+	struct imap *imap;
 	struct sink *sink; /* borrowed */
-	uint32_t uid;
-	uint64_t from, octets;   /* the part; octets UINT64_MAX: all */
-	uint64_t skip, room;     /* octets yet to be dropped; octets that may yet be put */
-	bool has_begun;          /* the body: there is one at most */
-	uint64_t announced, got; /* octets of the body */
-	bool is_label_wrong;     /* another part than the one asked for */
-	bool is_closed;          /* the FETCH with our UID and the body ended */
-	bool is_nil;
-	bool is_wrong;    /* a body under another UID, or where none belongs */
-	bool has_put;     /* the sink has seen octets */
+	struct want want;
+	uint64_t skip, room;  /* octets yet to be dropped; octets that may yet be put */
+	uint64_t octets, got; /* of the body: announced; come */
+	bool is_label_wrong;  /* another part than the one asked for */
+	bool has_put;         /* the sink has seen octets */
 	bool may_be_stub; /* the server sends stubs: a short message is looked at before it is put */
 	char *held;       /* owned: that message, or NULL */
 	size_t held_len;
-	struct err err; /* the sink's */
+	struct err err; /* the sink's: nobody wants the rest */
 	size_t small_len;
 	char small[SMALL];
 };
 
-/* The doorman tells: a body begins. */
-static void begin_body(void *arg, const struct wire_body *body)
+/* The body begins. */
+static void begin_body(struct imap_reader *reader, const struct queued *body)
 {
-	struct transfer *transfer = arg;
+	struct transfer *transfer = (struct transfer *)reader;
+	const struct want *want = &transfer->want;
 	uint64_t rest;
 
-	transfer->has_begun = true;
-	transfer->announced = body->octets;
-	transfer->room = transfer->octets;
+	transfer->octets = body->octets;
+	transfer->room = want->octets;
 	if (body->has_origin)
-		transfer->is_label_wrong = body->origin != transfer->from;
+		transfer->is_label_wrong = body->origin != want->from;
 	else
-		transfer->skip = transfer->from; /* the whole message came instead (C-13) */
+		transfer->skip = want->from; /* the whole message came instead (C-13) */
+	if (!body->has_origin && want->octets != UINT64_MAX && body->octets > want->octets)
+		transfer->imap->ahead.is_off_for_parts = true;
 	rest = body->octets > transfer->skip ? body->octets - transfer->skip : 0;
 	transfer->sink->announced_octets = rest < transfer->room ? rest : transfer->room;
-	if (transfer->may_be_stub && !transfer->from && body->octets <= STUB)
+	if (transfer->may_be_stub && !want->from && body->octets <= STUB)
 		transfer->held = malloc(STUB);
 }
 
@@ -99,22 +97,10 @@ static struct err put_rest(struct transfer *transfer)
 	return transfer->err;
 }
 
-/* A piece of the body. False ends the transfer, and with it the connection. */
-static bool take_octets(int type, struct mailimap_msg_att_body_section *section, const char *octets,
-			size_t len, void *arg)
+static bool put_part(struct transfer *transfer, const char *octets, size_t len)
 {
-	struct transfer *transfer = arg;
-	bool is_whole_message =
-		type == MAILIMAP_MSG_ATT_RFC822 ||
-		(type == MAILIMAP_MSG_ATT_BODY_SECTION &&
-		 (!section || !section->sec_section || !section->sec_section->sec_spec));
-
-	if (!transfer->has_begun || transfer->is_label_wrong || !is_whole_message) {
-		transfer->is_wrong = true;
-		return false;
-	}
-	transfer->got += len;
 	size_t drop = transfer->skip < len ? (size_t)transfer->skip : len;
+
 	transfer->skip -= drop;
 	octets += drop;
 	len -= drop;
@@ -130,47 +116,28 @@ static bool take_octets(int type, struct mailimap_msg_att_body_section *section,
 	return true;
 }
 
-/* A FETCH reply has ended. Only the one with our body counts; others are news about flags. */
-static void end_item(void *arg, const struct wire_item *item)
+/* The client has gone: the little that is left is read, for the connection can be used again (F-15). */
+static bool may_read_on(struct transfer *transfer)
 {
-	struct transfer *transfer = arg;
+	struct imap *imap = transfer->imap;
+	uint64_t now = imap->env->ops->now(imap->env), due;
 
-	if (!item->has_body)
-		return;
-	if (!item->has_uid || item->uid != transfer->uid || transfer->is_closed) {
-		transfer->is_wrong = true;
-		return;
-	}
-	transfer->is_closed = true;
-	transfer->is_nil = item->is_nil;
+	(void)imap_queue_fetches(imap, transfer->want.uid, &due);
+	if (transfer->octets - transfer->got + due > QUEUE_WASTE || imap->is_bounded)
+		return false;
+	imap_wire_limit(imap->client.wire, QUEUE_SETTLE_MS, now + QUEUE_SETTLE_MS);
+	return true;
 }
 
-static struct err send_fetch(struct imap_client *client, const struct transfer *transfer, int *tag)
+/* A piece of the body. False ends the transfer, and with it the connection. */
+static bool take_octets(struct imap_reader *reader, const char *octets, size_t len)
 {
-	if (!transfer->from && transfer->octets == UINT64_MAX)
-		return imap_send(client, tag, "UID FETCH %u (UID BODY.PEEK[])", transfer->uid);
-	if (transfer->from > UINT32_MAX)
-		return ERR(ERR_UPSTREAM, EOVERFLOW, "the message is too long for the mail server");
-	return imap_send(client, tag, "UID FETCH %u (UID BODY.PEEK[]<%llu.%llu>)", transfer->uid,
-			 (unsigned long long)transfer->from,
-			 (unsigned long long)(transfer->octets < UINT32_MAX ? transfer->octets
-									    : UINT32_MAX));
-}
+	struct transfer *transfer = (struct transfer *)reader;
 
-/* Sends the command and reads everything up to its tagged reply. */
-static struct err run(struct imap_client *client, struct transfer *transfer)
-{
-	int tag;
-
-	TRY(send_fetch(client, transfer, &tag));
-	mailimap_set_msg_body_handler(client->im, take_octets, transfer);
-	imap_wire_expect_body(client->wire, UINT64_MAX, begin_body, transfer);
-	imap_wire_expect_items(client->wire, end_item, transfer);
-	struct err err = imap_receive(client, PHASE_BODY, tag);
-	imap_wire_expect_items(client->wire, NULL, NULL);
-	imap_wire_expect_body(client->wire, 0, NULL, NULL);
-	mailimap_set_msg_body_handler(client->im, NULL, NULL);
-	return transfer->err.kind ? transfer->err : err;
+	if (transfer->is_label_wrong)
+		return false;
+	transfer->got += len;
+	return transfer->err.kind || put_part(transfer, octets, len) || may_read_on(transfer);
 }
 
 /* Nothing usable came, and the connection is in step: is the message gone (G-04)? Else `err`. */
@@ -192,24 +159,24 @@ static struct err gone_or(struct imap *imap, uint32_t uid, struct err err)
 /* Whether a body without octets is an answer: the end of a message reached by parts, or a message
  * that is really empty. Otherwise it is a server in trouble, and the client would delete what it
  * never saw (F-10). */
-static bool may_be_empty(const struct transfer *transfer, const struct message *msg)
+static bool may_be_empty(const struct queued *reply, const struct message *msg)
 {
-	if (!transfer->has_begun && transfer->is_nil && transfer->from < msg->octets)
+	if (!reply->has_begun && reply->is_nil && reply->want.from < msg->octets)
 		return false;
-	return transfer->from > 0 || msg->octets == 0;
+	return reply->want.from > 0 || msg->octets == 0;
 }
 
 /* A short body of another length than was told may be made up for a message that is gone (G-03): asked
  * by SEARCH, which a NOOP goes before, the server looks. */
-static struct err check_ghost(struct imap *imap, const struct transfer *transfer,
+static struct err check_ghost(struct imap *imap, const struct queued *reply,
 			      const struct message *msg)
 {
 	bool has_ghosts = imap->quirks && (imap->quirks->traits & QUIRK_GHOSTS);
 	char set[16];
 	size_t left;
 
-	if (!has_ghosts || transfer->from || transfer->announced > GHOST ||
-	    transfer->announced == msg->octets)
+	if (!has_ghosts || reply->want.from || reply->octets > GHOST ||
+	    reply->octets == msg->octets)
 		return OK;
 	snprintf(set, sizeof set, "%u", msg->uid);
 	struct err asked = imap_count_left(imap, set, &left);
@@ -217,77 +184,134 @@ static struct err check_ghost(struct imap *imap, const struct transfer *transfer
 }
 
 /* What the reply amounts to, once it was read to its tagged line. */
-static struct err judge(struct imap *imap, struct transfer *transfer, const struct message *msg)
+static struct err judge(struct imap *imap, struct transfer *transfer, const struct queued *reply,
+			const struct message *msg)
 {
 	struct imap_client *client = &imap->client;
 
-	if (transfer->is_wrong || transfer->is_label_wrong) {
+	if (transfer->is_label_wrong) {
 		imap_client_kill(client);
 		return ERR(ERR_UPSTREAM, EPROTO, "the mail server sent another message");
 	}
 	struct err err = imap_outcome(client, PHASE_BODY);
 	if (err.kind)
-		return transfer->got ? ERR(ERR_UPSTREAM, err.code, "the mail server gave up")
-				     : gone_or(imap, msg->uid, err);
-	if (transfer->got != transfer->announced || (transfer->got && !transfer->is_closed)) {
+		return reply->got ? ERR(ERR_UPSTREAM, err.code, "the mail server gave up")
+				  : gone_or(imap, msg->uid, err);
+	if (reply->got != reply->octets || (reply->got && !reply->is_closed)) {
 		imap_client_kill(client);
 		return ERR(ERR_UPSTREAM, EPROTO, "the message is not whole");
 	}
-	if (transfer->got) {
-		TRY(check_ghost(imap, transfer, msg));
+	if (reply->got) {
+		TRY(check_ghost(imap, reply, msg));
 		return put_rest(transfer);
 	}
-	if (transfer->is_closed && may_be_empty(transfer, msg))
+	if (reply->is_closed && may_be_empty(reply, msg))
 		return OK;
 	return gone_or(imap, msg->uid,
 		       ERR(ERR_UPSTREAM, ENODATA, "the mail server sent no message"));
 }
 
+/* Whether the reply proves nothing, for the command was not alone: BAD may be meant for that (H-08), and
+ * octets that came before their turn are gone. Then it is asked for again, alone, and so are all others. */
+static bool is_for_nothing(struct imap *imap, const struct queued *reply, bool is_alone)
+{
+	bool is_bad = imap_was(&imap->client, WIRE_BAD);
+
+	if (is_bad)
+		imap->ahead.is_off = true;
+	if (reply->is_spoilt)
+		imap->ahead.is_narrow = true;
+	return !is_alone && (is_bad || (imap_was(&imap->client, WIRE_OK) && reply->is_spoilt));
+}
+
+enum next { DONE, ONCE_MORE, ALONE };
+
+/* Asks for it, unless it is under way, and reads it. */
+static enum next attempt(struct imap *imap, const struct maildrop *maildrop,
+			 const struct message *msg, struct transfer *transfer, struct err *err)
+{
+	struct imap_client *client = &imap->client;
+	struct queued reply = {0};
+	bool is_fresh = false, is_hit = imap_queue_reach(imap, &transfer->want);
+
+	if (!is_hit) {
+		*err = imap_ready(imap, &is_fresh);
+		if (err->kind)
+			return DONE;
+	}
+	transfer->may_be_stub = imap->quirks && (imap->quirks->traits & QUIRK_STUBS);
+	if (maildrop)
+		imap_ahead_note(imap, maildrop, &transfer->want, is_hit);
+	*err = is_hit ? OK : imap_queue_fetch(imap, &transfer->want);
+	if (!err->kind && maildrop)
+		imap_ahead_fill(imap, maildrop, &transfer->want);
+	bool is_alone = !is_hit && imap->queue.count == 1;
+	if (!err->kind)
+		*err = imap_queue_take(imap, &transfer->reader, &reply);
+	if (transfer->err.kind)
+		*err = transfer->err;
+	bool is_heard = !err->kind;
+	bool is_again = is_heard && !transfer->has_put && is_for_nothing(imap, &reply, is_alone);
+	if (is_heard && !is_again)
+		*err = judge(imap, transfer, &reply, msg);
+	queued_fini(&reply);
+	imap_client_trim(client);
+	bool is_alive = imap_client_is_alive(client);
+	if (is_heard && is_alive && err->kind && err->kind != ERR_MESSAGE && !transfer->err.kind)
+		imap_poison_note(imap, msg->uid, *err);
+	if (is_again) {
+		imap_queue_settle(imap, UINT64_MAX);
+		return ALONE;
+	}
+	/* Once more, if the connection broke and the sink knows of nothing (F-13). */
+	bool is_over =
+		!err->kind || err->kind == ERR_MESSAGE || is_fresh || transfer->has_put || is_alive;
+	return is_over ? DONE : ONCE_MORE;
+}
+
+static struct err fetch(struct imap *imap, const struct maildrop *maildrop,
+			const struct message *msg, const struct part *part, struct sink *sink)
+{
+	enum next next = DONE;
+	unsigned losses = 0;
+	struct err err;
+
+	do {
+		struct transfer transfer = {
+			.reader = {begin_body, take_octets},
+			.imap = imap,
+			.sink = sink,
+			.want = imap_want(msg, part),
+		};
+		next = attempt(imap, next == ALONE ? NULL : maildrop, msg, &transfer, &err);
+		losses += next == ONCE_MORE;
+		free(transfer.held);
+	} while (next == ALONE || (next == ONCE_MORE && losses < 2));
+	return err;
+}
+
 struct err imap_fetch_body(struct imap *imap, const struct message *msg, const struct part *part,
 			   struct sink *sink)
 {
-	struct err err = OK;
-
-	for (int attempt = 0; attempt < 2; attempt++) {
-		struct transfer transfer = {
-			.sink = sink,
-			.uid = msg->uid,
-			.from = part->from,
-			.octets = part->octets ? part->octets : UINT64_MAX,
-		};
-		bool is_fresh;
-		TRY(imap_ready(imap, &is_fresh));
-		transfer.may_be_stub = imap->quirks && (imap->quirks->traits & QUIRK_STUBS);
-		err = run(&imap->client, &transfer);
-		bool is_heard = !err.kind;
-		if (is_heard)
-			err = judge(imap, &transfer, msg);
-		free(transfer.held);
-		imap_client_trim(&imap->client);
-		bool is_alive = imap_client_is_alive(&imap->client);
-		if (is_heard && is_alive && err.kind && err.kind != ERR_MESSAGE &&
-		    !transfer.err.kind)
-			imap_poison_note(imap, msg->uid, err);
-		/* Once more, if the connection broke and the sink knows of nothing (F-13). */
-		if (!err.kind || err.kind == ERR_MESSAGE || is_fresh || transfer.has_put ||
-		    is_alive)
-			return err;
-	}
-	return err;
+	return fetch(imap, NULL, msg, part, sink);
 }
 
 struct err imap_fetch(struct upstream *upstream, const struct maildrop *maildrop,
 		      const struct message *msg, const struct part *part, struct sink *sink)
 {
 	struct imap *imap = (struct imap *)upstream;
+	const struct want want = imap_want(msg, part);
 	struct listener listener;
 
-	(void)maildrop;
-	if (msg->marks & MARK_STUB)
+	if (msg->marks & MARK_STUB) {
+		imap_ahead_note(imap, maildrop, &want, false);
 		return imap_poison_put(imap, msg->uid, part, sink);
+	}
 	listener_init(&listener, imap, msg->uid, part, sink);
-	struct err err = imap_fetch_body(imap, msg, part, &listener.sink);
+	struct err err = fetch(imap, maildrop, msg, part, &listener.sink);
 	sink->announced_octets = listener.sink.announced_octets;
 	listener_fini(&listener, imap, msg->uid, !err.kind);
+	if (!err.kind)
+		imap_ahead_begin(imap, maildrop, &want);
 	return err;
 }

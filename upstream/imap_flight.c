@@ -133,6 +133,19 @@ static bool is_constant(const char *line)
 	       !strcmp(line, "UID SEARCH RETURN (ALL) DELETED");
 }
 
+void imap_flight_follow(struct imap_client *client, const struct upstream_conf *conf,
+			const struct login *login)
+{
+	client->is_listing = false;
+	imap_memo_next(client->memos, conf, login, client->next);
+	if (*client->next) {
+		struct err err = imap_send(client, &client->next_tag, "%s", client->next);
+		(void)err.kind; /* the connection is lost then */
+	}
+	client->is_listing = true;
+	*client->first = '\0';
+}
+
 struct err imap_flight_take(struct imap_client *client, const struct buf *line, int *tag)
 {
 	int next = client->next_tag;

@@ -123,9 +123,13 @@ struct err listing_known(struct listing *listing, bool *is_known)
 	*is_known = false;
 	if (!is_fit(listing))
 		return OK;
-	bool has_same_flags = listing->highestmodseq && head->is_whole &&
-			      listing->highestmodseq == head->highestmodseq;
-	bool has_no_news = head->is_whole && listing->uidnext && listing->uidnext == head->uidnext;
+	bool has_same_flags =
+		head->is_whole &&
+		(listing->is_watched ||
+		 (listing->highestmodseq && listing->highestmodseq == head->highestmodseq));
+	bool has_no_news =
+		head->is_whole &&
+		(!listing->arrived || (listing->uidnext && listing->uidnext == head->uidnext));
 	uint32_t exists = imap_wire_exists(wire);
 	if (!has_no_news && imap_wire_exists(wire)) {
 		uint32_t top = old ? ledger->rows[old - 1].uid : 0;
@@ -142,7 +146,9 @@ struct err listing_known(struct listing *listing, bool *is_known)
 	bool has_uidnexts = listing->uidnext && head->uidnext;
 	bool all_told = imap_wire_exists(wire) == exists &&
 			listing->imap->selected_exists == exists &&
-			(has_uidnexts ? listing->uidnext - head->uidnext == news : !news);
+			(listing->arrived >= 0 ? (uint64_t)listing->arrived == news
+			 : has_uidnexts        ? listing->uidnext - head->uidnext == news
+					       : !news);
 	bool fits = head->is_whole && all_told && !listing->is_silent &&
 		    imap_wire_exists(wire) == old + news &&
 		    imap_wire_expunges(wire) == listing->imap->selected_expunges;

@@ -61,7 +61,7 @@ static void change_row(void *arg, struct ledger *ledger, struct ledger_row *row)
 	if (later)
 		row->exact = later->octets;
 	if (msg && (msg->marks & MARK_MEASURED)) {
-		row->exact = (uint64_t)((int64_t)msg->octets + msg->measured);
+		row->exact = maildrop_measured(leaving->maildrop, msg);
 		row->failures = 0;
 		row->failed_at = 0;
 	} else if (has_failed(imap, row->uid)) {
@@ -75,11 +75,12 @@ static void change_row(void *arg, struct ledger *ledger, struct ledger_row *row)
 }
 
 /* Whether the session knows something of the message that the ledger may not. */
-static bool is_news(const struct imap *imap, const struct message *msg)
+static bool is_news(const struct imap *imap, const struct maildrop *drop, const struct message *msg)
 {
 	bool is_kept = !(message_is_deleted(msg) && imap->is_quit);
 	bool is_measured =
-		(msg->marks & MARK_MEASURED) && (!(msg->marks & MARK_EXACT) || msg->measured);
+		(msg->marks & MARK_MEASURED) &&
+		(!(msg->marks & MARK_EXACT) || maildrop_measured(drop, msg) != msg->octets);
 	bool is_dated = imap->is_quit && (msg->marks & MARK_RETRIEVED) &&
 			!(msg->marks & MARK_STUB) &&
 			imap->conf.delete_after_s != DELETE_AFTER_NEVER;
@@ -94,7 +95,7 @@ static void keep_news(struct leaving *leaving)
 	struct uids uids = {NULL, 0, 0};
 
 	for (size_t i = 0; i < maildrop->total; i++)
-		if (is_news(imap, &maildrop->messages[i]))
+		if (is_news(imap, maildrop, &maildrop->messages[i]))
 			uids_add(&uids, maildrop->messages[i].uid);
 	for (size_t i = 0; i < imap->failed_len; i++)
 		uids_add(&uids, imap->failed[i]);

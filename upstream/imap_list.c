@@ -9,12 +9,16 @@
 #include "upstream/imap_promise.h"
 
 #include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/base/mem.h"
 
 enum {
 	TRIES = 2,          /* when another session writes to the ledger meanwhile */
 	SINGLE_SIZES = 100, /* how often a missing size is asked for by itself (C-06) */
 	MEASURE_MS = 20000, /* sizes=exact (F-07) */
 	PENDING_MS = 10000, /* removals that had to wait */
+	KEPT_ROWS = 4000,   /* of a ledger that stays in memory */
 };
 
 /* --- sizes that the listing did not tell ------------------------------------------------------ */
@@ -116,6 +120,11 @@ static void end_head(struct listing *listing)
 		identity_tag(head->tag, imap->conf.host, imap->login.user, imap->conf.folder,
 			     head->generation);
 	uint32_t uidnext = uidnext_of(listing);
+	const struct ledger *ledger = &listing->ledger;
+	/* A folder that stays selected tells none: it is above all UIDs. */
+	uint32_t top = ledger->count ? ledger->rows[ledger->count - 1].uid : 0;
+	if (!uidnext && head->uidnext && top >= head->uidnext && top < UINT32_MAX)
+		uidnext = top + 1;
 	if (uidnext > head->uidnext)
 		head->uidnext = uidnext;
 	head->highestmodseq = listing->highestmodseq;
@@ -216,9 +225,47 @@ static void begin(struct listing *listing, struct imap *imap, struct uids promis
 		/* Some tell it who do not have it (N-08). */
 		.highestmodseq = imap->client.caps & CAP_CONDSTORE ? folder->highestmodseq : 0,
 		.promised = promised,
+		.is_watched = imap->is_watched,
+		.arrived = imap->arrived,
 		.is_window = imap->quirks && (imap->quirks->traits & QUIRK_WINDOW),
 	};
 	ledger_init(&listing->ledger, name ? name : "");
+}
+
+void imap_keep(struct imap *imap, struct ledger *ledger)
+{
+	if (imap->kept)
+		ledger_fini(imap->kept);
+	free(imap->kept);
+	imap->kept = NULL;
+	if (!ledger)
+		return;
+	imap->kept = mem_alloc(sizeof *imap->kept);
+	*imap->kept = *ledger;
+	*ledger = (struct ledger){0};
+}
+
+/* For the next session on this connection. A ledger that others may change, or with promises beside it, is
+ * read again. */
+static void note_listed(struct imap *imap, struct listing *listing)
+{
+	const struct imap_wire *wire = imap->client.wire;
+	const struct ledger *ledger = &listing->ledger;
+	bool is_sole = !imap->conf.is_shared && !listing->promised.count && !listing->is_window;
+
+	/* Of one that came and one that went meanwhile the numbers say nothing. */
+	bool was_still = imap_wire_exists(wire) == imap->selected_exists &&
+			 imap_wire_expunges(wire) == imap->selected_expunges;
+	bool is_whole = !listing->is_window && imap_wire_exists(wire) == ledger->count;
+	/* Nor does a state that could not be written to know what was listed. */
+	bool is_saved = !listing->has_state || imap->has_ledger;
+	imap->arrived = was_still && is_whole && is_saved ? 0 : -1;
+	imap->listed_exists = imap_wire_exists(wire);
+	imap->listed_expunges = imap_wire_expunges(wire);
+	imap->listed_flags = imap_wire_flag_news(wire);
+	imap->listed_modseq = ledger->head.highestmodseq;
+	if (imap->conf.warm && is_sole && ledger->count <= KEPT_ROWS && !imap->arrived)
+		imap_keep(imap, &listing->ledger);
 }
 
 /* `recalled` is taken over by the first try, if it was loaded. */
@@ -234,6 +281,8 @@ static struct err list_all_tries(struct imap *imap, struct maildrop *maildrop, s
 		/* Flags that the replay set came behind it. */
 		if (!is_loaded)
 			listing.highestmodseq = 0;
+		if (i)
+			listing.is_watched = false;
 		if (!i && is_loaded) {
 			ledger_fini(&listing.ledger);
 			listing.ledger = *recalled;
@@ -241,6 +290,8 @@ static struct err list_all_tries(struct imap *imap, struct maildrop *maildrop, s
 			*recalled = (struct ledger){0};
 		}
 		err = list_once(&listing, maildrop, i == TRIES - 1, &is_stale);
+		if (!err.kind && !is_stale)
+			note_listed(imap, &listing);
 		listing_fini(&listing);
 		if (err.kind)
 			break;
@@ -264,12 +315,16 @@ struct err imap_list(struct upstream *upstream, struct maildrop *maildrop)
 	struct uids promised = {NULL, 0, 0};
 	struct ledger recalled = {0};
 	struct err err = OK;
-	bool is_loaded = false;
+	bool is_loaded = imap->kept != NULL;
 
 	/* The deadline of the login still runs (H-03): imap_ready() would lift it. */
 	if (!imap_client_is_alive(&imap->client))
 		err = imap_ready(imap, NULL);
-	if (!err.kind && imap->conf.state && imap->conf.name && !imap->is_loose) {
+	if (is_loaded) {
+		recalled = *imap->kept;
+		free(imap->kept);
+		imap->kept = NULL;
+	} else if (!err.kind && imap->conf.state && imap->conf.name && !imap->is_loose) {
 		ledger_init(&recalled, imap->conf.name);
 		err = imap_replay(imap, &recalled, &is_loaded, &promised.at, &promised.count);
 	}
@@ -278,11 +333,14 @@ struct err imap_list(struct upstream *upstream, struct maildrop *maildrop)
 		err = imap_ready(imap, NULL);
 	if (!err.kind)
 		err = list_all_tries(imap, maildrop, promised, &recalled, is_loaded);
-	if (!err.kind && imap->pending_len)
+	if (!err.kind && imap->pending_len) {
+		imap_keep(imap, NULL); /* what it says of those may not hold any more */
 		remove_pending(imap, maildrop);
+	}
 	ledger_fini(&recalled);
 	uids_fini(&promised);
 	imap->client.until_ms = 0;
+	imap->is_watched = false;
 	if (!err.kind)
 		imap_flight_listed(&imap->client, &imap->conf, &imap->login);
 	imap->upstream.round_trips = imap_client_round_trips(&imap->client);

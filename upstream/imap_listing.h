@@ -15,6 +15,7 @@
 
 #include "proxy/base/buf.h"
 #include "upstream/imap.h"
+#include "upstream/imap_early.h"
 #include "upstream/ledger.h"
 #include "upstream/uidl.h"
 
@@ -42,9 +43,11 @@ struct listing {
 	struct uids promised; /* hidden: their deletion is written down */
 	struct uids seen;     /* with has_seen: all that are there; else the ledger says it */
 	bool has_seen;
-	bool is_window; /* what the server shows is not all that there is (M-08) */
-	bool is_begun;  /* a new epoch: nothing may be saved before its rows are recognised */
-	bool is_odd;    /* the newest answer did not fit together */
+	int64_t arrived; /* messages that have come since the last one; -1: not known */
+	bool is_watched; /* flags are as the ledger has them: the server would have told of others */
+	bool is_window;  /* what the server shows is not all that there is (M-08) */
+	bool is_begun;   /* a new epoch: nothing may be saved before its rows are recognised */
+	bool is_odd;     /* the newest answer did not fit together */
 	bool is_silent; /* it did not even name the last message, as "n:*" must (RFC 9051 section 9) */
 	bool is_changed; /* the ledger is to be saved */
 	bool is_at_risk; /* and nothing may be shown unless that succeeds (E-08) */
@@ -60,32 +63,44 @@ struct told {
 	bool is_loose; /* told without a believable number, and perhaps in parts */
 };
 
-/* What one command told, by message sequence number while it runs, by UID afterwards. */
+/* What FETCH replies tell: by message sequence number while they come, by UID once they are taken. */
 struct table {
-	const struct imap_wire *wire; /* borrowed */
-	struct told *rows;            /* owned */
-	size_t room, top;             /* rows there are; the highest number told */
-	struct told *loose;           /* owned: messages without a believable number */
+	struct imap_wire *wire; /* borrowed */
+	struct told *rows;      /* owned; what nobody has taken yet */
+	size_t room, low, top; /* rows there are; where those told begin; the highest number told */
+	struct told *loose;    /* owned: messages without a believable number */
 	size_t loose_len, loose_room;
 	struct buf texts;
-	enum ledger_source source; /* what `id` is */
-	size_t count;              /* afterwards: rows, ascending by UID */
-	bool is_wrong;             /* two UIDs under one number, or more than there can be */
-	bool is_limited;           /* the server cut its answer (RFC 9738) */
-	bool is_shifted;           /* a number was told of one message and then of another */
+	enum ledger_source source; /* what `id` is; who asks may change it */
+	struct told *taken;        /* owned: what imap_table_take() took, ascending by UID */
+	size_t count, taken_room;
+	bool has_named;  /* a UID was told at all */
+	bool is_wrong;   /* two UIDs under one number, or more than there can be */
+	bool is_limited; /* the server cut an answer (RFC 9738) */
+	bool is_shifted; /* a number was told of one message and then of another */
 };
 
-void imap_table_fini(struct table *); /* a zeroed struct is fine */
+/* imap_table.c. Begins to gather what FETCH replies tell, over this connection, and ends; end() is called
+ * in any case. False: memory is out. */
+bool imap_table_begin(struct table *, const struct imap *, enum ledger_source source);
+void imap_table_end(struct table *);
 
-/* imap_table.c. UID, size, \Deleted and, with `source`, strong ids of the UIDs `from` to `to`
- * (UINT32_MAX: "*", which always brings the last message, as IMAP has it). Replies may come in any
- * order, split, repeated (C-03). Answers that the server cuts into parts are put together. If it
- * does not know the items for ids it is never asked for them again (N-13). ERR_UPSTREAM if two
- * messages have one UID. */
-struct err imap_table_fetch(struct imap *, struct table *, enum ledger_source source, uint32_t from,
-			    uint32_t to) MUST_USE;
+/* imap_table.c. Asks for UID, size, \Deleted and, by the table's source, strong ids of the UIDs `from` to
+ * `to` (UINT32_MAX: "*", which always brings the last message, as IMAP has it). Several may be under way
+ * (M-05). */
+struct err imap_table_ask(struct imap *, const struct table *, uint32_t from, uint32_t to,
+			  int *tag) MUST_USE;
+/* imap_table.c. Takes the end of the answer to that. An error if it is a refusal, too. *limit: if not 0 it
+ * is partial, and goes down to that UID (RFC 9738). */
+struct err imap_table_receive(struct early *, struct table *, int tag, uint32_t *limit) MUST_USE;
+/* imap_table.c. Asks for what is missing in such an answer; nothing else is under way. */
+struct err imap_table_rest(struct imap *, struct early *, struct table *, uint32_t from,
+			   uint32_t to, uint32_t limit) MUST_USE;
+/* imap_table.c. Takes the rows of UIDs `from` to `to` out: table->taken. ERR_UPSTREAM if two messages have
+ * one UID. */
+struct err imap_table_take(struct table *, uint32_t from, uint32_t to) MUST_USE;
 
-/* imap_all.c. Puts what was told into the ledger. False: memory is out. */
+/* imap_all.c. Puts what was taken into the ledger. False: memory is out. */
 bool listing_take(struct listing *, const struct table *);
 
 /* imap_all.c. Everything, in windows of UIDs if there is much of it (M-15), believed if it is whole

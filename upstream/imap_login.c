@@ -15,6 +15,8 @@
 #include "proxy/base/text.h"
 #include "upstream/identity.h"
 #include "upstream/imap_auth.h"
+#include "upstream/imap_budget.h"
+#include "upstream/imap_warm.h"
 
 enum {
 	STREAM_OCTETS = 2048, /* of each of libetpan's two buffers */
@@ -121,8 +123,8 @@ void imap_client_why(const struct imap_client *client, struct notice *why)
 	why->text[len] = '\0';
 }
 
-static struct err open_all(struct imap_client *client, const struct upstream_conf *conf,
-			   const struct login *login)
+static struct err open_once(struct imap_client *client, const struct upstream_conf *conf,
+			    const struct login *login)
 {
 	struct stream *stream;
 
@@ -149,6 +151,18 @@ static struct err open_all(struct imap_client *client, const struct upstream_con
 	return imap_caps_settle(client, had_id);
 }
 
+/* A server may break on a TLS session that we have kept: then once more, without. */
+static struct err open_all(struct imap_client *client, const struct upstream_conf *conf,
+			   const struct login *login)
+{
+	struct err err = open_once(client, conf, login);
+
+	if (err.kind != ERR_UPSTREAM || err.code != ESTALE)
+		return err;
+	imap_drop(client);
+	return open_once(client, conf, login);
+}
+
 /* What a failed attempt tells (H-07). Faults that the operator or the client must mend, and a
  * certificate that is not good, are no trouble that passes by waiting. */
 static enum health_event event_of(const struct imap_client *client, struct err err)
@@ -173,23 +187,36 @@ static enum health_event event_of(const struct imap_client *client, struct err e
 	return is_throttled ? HEALTH_THROTTLED : HEALTH_FAILED;
 }
 
-/* Asks whether the server may be troubled. A stored secret is part of the account: once it was
- * mended in the map it is tried at once. */
-static struct err ask_health(struct imap_client *client, const struct upstream_conf *conf,
-			     const struct login *login)
+/* A stored secret is part of the account: once it was mended in the map it is tried at once. */
+void imap_client_name(struct imap_client *client, const struct login *login)
 {
 	char secret[36] = ""; /* as much as identity_of_name() needs */
 
-	if (!conf->health)
-		return OK;
 	/* Each refused token is followed by another one: they shall count as one. */
 	if (login->is_stored && login->kind == LOGIN_TOKEN)
 		strcpy(secret, "oauth");
 	else if (login->is_stored)
 		identity_of_name(secret, login->password);
 	/* A few characters of the hash tell secrets apart and give none away. */
-	client->account = text_printf_dup("%s\t%.6s", login->user, secret);
+	free(client->account);
+	client->account = client->health ? text_printf_dup("%s\t%.6s", login->user, secret) : NULL;
 	mem_wipe(secret, sizeof secret);
+}
+
+void imap_client_unname(struct imap_client *client)
+{
+	free(client->account);
+	client->account = NULL;
+	client->is_asked = client->is_throttled = false;
+}
+
+/* Asks whether the server may be troubled. */
+static struct err ask_health(struct imap_client *client, const struct upstream_conf *conf,
+			     const struct login *login)
+{
+	if (!conf->health)
+		return OK;
+	imap_client_name(client, login);
 	struct err err =
 		health_ask(conf->health, client->env, conf->host, conf->port, client->account);
 	client->is_asked = !err.kind;
@@ -255,6 +282,8 @@ struct err imap_client_open(struct imap_client *client, const struct env *env,
 	};
 	struct err err = imap_auth_check(login);
 	if (!err.kind)
+		err = imap_budget_enter(client, conf, login);
+	if (!err.kind)
 		err = ask_health(client, conf, login);
 	if (!err.kind)
 		err = try_all(client, conf, login, &is_provider);
@@ -262,8 +291,11 @@ struct err imap_client_open(struct imap_client *client, const struct env *env,
 		return OK;
 	imap_client_why(client, why);
 	log_err(log, LEVEL_NOTE, "imap-open-failed", err);
+	enum health_event event = is_provider ? HEALTH_GREETED : event_of(client, err);
+	if (event == HEALTH_FAILED || event == HEALTH_THROTTLED || event == HEALTH_CREDENTIAL)
+		imap_warm_doubt(conf->warm, conf);
 	if (client->is_asked)
-		imap_client_report(client, is_provider ? HEALTH_GREETED : event_of(client, err));
+		imap_client_report(client, event);
 	free(client->account); /* all is told */
 	client->account = NULL;
 	imap_client_close(client);

@@ -57,6 +57,9 @@ void imap_flight_send(struct imap_client *);
 struct err imap_flight_land(struct imap_client *, bool *is_settled) MUST_USE;
 /* The folder is selected: what was learned is noted for the next time. Takes client->flight back. */
 void imap_flight_note(struct imap_client *, const struct upstream_conf *);
+/* Behind a command that asks an open mailbox for news: the line with which its listing begins, if that is
+ * the same each time. */
+void imap_flight_follow(struct imap_client *, const struct upstream_conf *, const struct login *);
 /* A line that is to be sent: *tag is not 0 if that has left with the login already. Otherwise, if another
  * one has, its answer is read and thrown away first. */
 struct err imap_flight_take(struct imap_client *, const struct buf *line, int *tag) MUST_USE;

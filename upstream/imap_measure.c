@@ -35,7 +35,7 @@ static struct err count(struct sink *sink, const void *octets, size_t len)
 struct err imap_measure(struct imap *imap, uint32_t uid, uint64_t hint, uint64_t *octets)
 {
 	struct counter counter = {.sink = {count, 0}};
-	const struct message msg = {.uid = uid, .octets = hint};
+	const struct message msg = {.uid = uid, .octets = hint & MESSAGE_OCTETS};
 	const struct part whole = {0, 0};
 
 	TRY(imap_fetch_body(imap, &msg, &whole, &counter.sink));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_remove.c - flights of commands that take messages out of the selected folder.
  *
- * A flight is one or two chunks: for each STORE and UID EXPUNGE (or UID MOVE); when they are answered, a
- * second flight asks by UID SEARCH for the same UIDs (D-04, D-08). What the search does not find is gone,
- * whoever took it. Where the server shows only a part of the folder that proves
- * nothing; there a second search in front says what was in sight before, and as many EXPUNGEs must come
- * (M-08).
+ * A flight is one or two chunks: for each UID FETCH, STORE and UID EXPUNGE (or UID MOVE). If the EXPUNGEs
+ * that come name each of them that is all (imap_remove_sight.c); else a second flight asks by UID SEARCH
+ * for the same UIDs (D-04, D-08), and what that does not find is gone, whoever took it. Where the server
+ * shows only a part of the folder that proves nothing; there a search in front says what was in sight
+ * before, and as many EXPUNGEs must come (M-08).
  *
  * CLOSE is never sent, and EXPUNGE without UIDs only where nobody else's \Deleted is in the folder (D-06,
  * D-07). */
@@ -18,102 +18,9 @@
 #include "upstream/imap_name.h"
 
 enum {
-	FLIGHT = 2,          /* chunks at once (D-05) */
-	UNKNOWN_LINE = 1000, /* octets that any server takes (N-16) */
+	FLIGHT = 2, /* chunks at once (D-05) */
 	REMOVAL_DONE = REMOVAL_GONE | REMOVAL_REFUSED | REMOVAL_TRIED,
 };
-
-enum delete_policy removal_way(const struct imap *imap)
-{
-	bool archives = imap->quirks && imap->quirks->traits & QUIRK_TRASH;
-
-	if (imap->conf.delete_policy != DELETE_DEFAULT)
-		return imap->conf.delete_policy;
-	return archives ? DELETE_TRASH : DELETE_EXPUNGE;
-}
-
-void removal_init(struct removal *removal, struct imap *imap, enum delete_policy way,
-		  const char *folder, uint32_t *uids, size_t count)
-{
-	*removal = (struct removal){
-		.imap = imap,
-		.way = way,
-		.folder = folder,
-		.uids = uids,
-		.marks = mem_alloc(count + 1),
-		.count = count,
-		.most = UID_SET_MESSAGES,
-		.may_create = imap->conf.may_create,
-	};
-}
-
-void removal_fini(struct removal *removal)
-{
-	free(removal->uids);
-	free(removal->marks);
-	free(removal->target);
-	*removal = (struct removal){NULL};
-}
-
-void chunk_init(struct chunk *chunk)
-{
-	*chunk = (struct chunk){
-		.uids = mem_alloc(UID_SET_MESSAGES * sizeof *chunk->uids),
-		.at = mem_alloc(UID_SET_MESSAGES * sizeof *chunk->at),
-		.set = mem_alloc(UID_SET_OCTETS + 1),
-	};
-}
-
-void chunk_fini(struct chunk *chunk)
-{
-	free(chunk->uids);
-	free(chunk->at);
-	free(chunk->set);
-}
-
-size_t removal_count_without(const struct removal *removal, unsigned marks)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < removal->count; i++)
-		count += !(removal->marks[i] & marks);
-	return count;
-}
-
-bool removal_next(const struct removal *removal, struct chunk *chunk, unsigned with,
-		  unsigned without)
-{
-	const struct imap_quirks *quirks = removal->imap->quirks;
-	struct uid_set set = {
-		.uids = chunk->uids,
-		.most = removal->most,
-		.octets = uid_set_octets(quirks ? quirks->line : UNKNOWN_LINE),
-	};
-
-	for (size_t i = 0; i < removal->count && set.count < removal->most; i++) {
-		unsigned marks = removal->marks[i];
-		if ((marks & with) != with || marks & without)
-			continue;
-		chunk->at[set.count] = i;
-		chunk->uids[set.count++] = removal->uids[i];
-	}
-	chunk->count = uid_set_next(&set, chunk->set);
-	chunk->err = OK;
-	chunk->is_known = chunk->is_limited = chunk->is_unknown = chunk->is_missing = false;
-	return chunk->count > 0;
-}
-
-void chunk_mark(struct removal *removal, const struct chunk *chunk, unsigned marks)
-{
-	for (size_t i = 0; i < chunk->count; i++)
-		removal->marks[chunk->at[i]] |= (uint8_t)marks;
-}
-
-void chunk_unmark(struct removal *removal, const struct chunk *chunk, unsigned marks)
-{
-	for (size_t i = 0; i < chunk->count; i++)
-		removal->marks[chunk->at[i]] &= (uint8_t)~marks;
-}
 
 static size_t count_in(const struct removal *removal, const struct chunk *chunk, unsigned mark)
 {
@@ -211,6 +118,14 @@ static void take_found(void *arg, uint32_t low, uint32_t high)
 		found->removal->marks[chunk->at[i]] |= (uint8_t)found->mark;
 }
 
+/* Sent behind others whose answers are still to come. */
+static struct err receive(struct removal *removal, int tag)
+{
+	if (removal->early)
+		return early_receive(removal->early, PHASE_UPDATE, tag);
+	return imap_receive(&removal->imap->client, PHASE_UPDATE, tag);
+}
+
 /* Receives a UID SEARCH for the chunk. */
 static struct err receive_search(struct removal *removal, struct chunk *chunk, int tag,
 				 unsigned mark)
@@ -220,7 +135,7 @@ static struct err receive_search(struct removal *removal, struct chunk *chunk, i
 
 	chunk_unmark(removal, chunk, mark);
 	imap_wire_expect_found(client->wire, take_found, &found);
-	struct err err = imap_receive(client, PHASE_UPDATE, tag);
+	struct err err = receive(removal, tag);
 	chunk->is_known = !err.kind && imap_wire_has_found(client->wire) &&
 			  imap_was(client, WIRE_OK) &&
 			  strcmp(imap_wire_status(client->wire)->code, "MESSAGELIMIT") != 0;
@@ -277,7 +192,7 @@ static struct err send_chunk(struct removal *removal, struct chunk *chunk, bool 
 	struct imap_client *client = &removal->imap->client;
 	const char *set = chunk->set;
 
-	chunk->before = chunk->second = 0;
+	chunk->before = chunk->second = chunk->search = 0;
 	if (has_window(removal))
 		TRY(imap_send(client, &chunk->before, "UID SEARCH UID %s", set));
 	if (is_move) {
@@ -289,6 +204,37 @@ static struct err send_chunk(struct removal *removal, struct chunk *chunk, bool 
 			TRY(imap_send(client, &chunk->second, "UID EXPUNGE %s", set));
 	}
 	return OK;
+}
+
+/* Whether the EXPUNGEs alone can prove a flight. */
+static bool can_see(const struct removal *removal)
+{
+	return removal->way != DELETE_FLAG && !has_window(removal);
+}
+
+static struct err send_sight(struct removal *removal, struct chunk *chunk)
+{
+	chunk->sight = 0;
+	if (!can_see(removal))
+		return OK;
+	return imap_send(&removal->imap->client, &chunk->sight, "UID FETCH %s (UID)", chunk->set);
+}
+
+/* Whatever it says: what was told of numbers was told. */
+static struct err receive_sight(struct removal *removal, const struct chunk *chunk)
+{
+	return chunk->sight ? receive(removal, chunk->sight) : OK;
+}
+
+/* Whether the flight has shown that all of the chunk is gone. */
+static bool is_proved(struct removal *removal, struct chunk *chunk, struct sights *sights)
+{
+	if (!chunk->sight || chunk->err.kind || chunk->is_limited || chunk->is_unknown ||
+	    !sights_prove(sights, chunk))
+		return false;
+	chunk_mark(removal, chunk, REMOVAL_GONE);
+	chunk->is_known = true;
+	return true;
 }
 
 /* Sent when STORE and EXPUNGE are answered: behind them in one flight Dovecot answers it first, with
@@ -308,11 +254,11 @@ static struct err receive_chunk(struct removal *removal, struct chunk *chunk, bo
 		chunk->is_before_known = chunk->is_known;
 	}
 	uint32_t expunges = imap_wire_expunges(client->wire);
-	TRY(imap_receive(client, PHASE_UPDATE, chunk->first));
+	TRY(receive(removal, chunk->first));
 	chunk->is_unknown = is_move && imap_was(client, WIRE_BAD);
 	chunk_take_outcome(removal, chunk);
 	if (chunk->second) {
-		TRY(imap_receive(client, PHASE_UPDATE, chunk->second));
+		TRY(receive(removal, chunk->second));
 		chunk->is_unknown = imap_was(client, WIRE_BAD);
 		chunk_take_outcome(removal, chunk);
 	}
@@ -320,11 +266,13 @@ static struct err receive_chunk(struct removal *removal, struct chunk *chunk, bo
 	return OK;
 }
 
-/* What is left of it. */
+/* What is left of it, if it was asked for. */
 static struct err receive_rest(struct removal *removal, struct chunk *chunk)
 {
 	struct imap_client *client = &removal->imap->client;
 
+	if (!chunk->search)
+		return OK;
 	uint32_t expunges = imap_wire_expunges(client->wire);
 	TRY(receive_search(removal, chunk, chunk->search, REMOVAL_FOUND));
 	if (!chunk->is_known)
@@ -383,29 +331,38 @@ static struct err judge(struct removal *removal, struct chunk *chunk)
 	return OK;
 }
 
-void removal_shrink_journal(struct removal *removal)
+static void announce(struct removal *removal, const struct chunk *chunk)
 {
-	struct journal *journal = removal->journal;
-	unsigned done = REMOVAL_GONE | (removal->keeps_refused ? 0 : REMOVAL_REFUSED);
-	size_t kept = 0, at = 0;
+	early_announce(removal->early, chunk->sight);
+	early_announce(removal->early, chunk->before);
+	early_announce(removal->early, chunk->first);
+	early_announce(removal->early, chunk->second);
+}
 
-	if (!journal)
-		return;
-	for (size_t i = 0; i < journal->count; i++) {
-		while (at < removal->count && removal->uids[at] < journal->entries[i].uid)
-			at++;
-		bool is_ours = at < removal->count && removal->uids[at] == journal->entries[i].uid;
-		if (!is_ours || !(removal->marks[at] & done))
-			journal->entries[kept++] = journal->entries[i];
-	}
-	if (kept == journal->count)
-		return;
-	journal->count = kept;
-	const struct imap *imap = removal->imap;
-	struct err err = journal_write(imap->conf.state, imap->env, imap->conf.name, journal);
-	/* Whoever replays it finds that they are gone. */
-	if (err.kind)
-		log_err(imap->log, LEVEL_WARN, "journal-not-shrunk", err);
+/* The commands and their answers; and where those do not prove what was done, a search is sent. */
+static struct err fly_out(struct removal *removal, struct chunk *chunks, size_t count, bool is_move)
+{
+	struct sights sights;
+	struct err err = OK;
+
+	sights_begin(&sights, removal->imap->client.wire, chunks, count);
+	for (size_t i = 0; i < count && !err.kind; i++)
+		err = send_sight(removal, &chunks[i]);
+	for (size_t i = 0; i < count && !err.kind; i++)
+		err = send_chunk(removal, &chunks[i], is_move);
+	for (size_t i = 0; i < count && !err.kind; i++)
+		announce(removal, &chunks[i]);
+	for (size_t i = 0; i < count && !err.kind; i++)
+		err = receive_sight(removal, &chunks[i]);
+	for (size_t i = 0; i < count && !err.kind; i++)
+		err = receive_chunk(removal, &chunks[i], is_move);
+	for (size_t i = 0; i < count && !err.kind; i++)
+		if (!is_proved(removal, &chunks[i], &sights)) {
+			err = send_search(removal, &chunks[i]);
+			early_announce(removal->early, chunks[i].search);
+		}
+	sights_end(&sights);
+	return err;
 }
 
 /* One flight. *count: chunks in it. Only a lost connection is an error. */
@@ -413,6 +370,8 @@ static struct err fly(struct removal *removal, struct chunk chunks[FLIGHT], bool
 		      unsigned with, size_t *count)
 {
 	unsigned without = REMOVAL_DONE | (is_move ? REMOVAL_COPIED | REMOVAL_DOUBT : 0u);
+	struct imap_client *client = &removal->imap->client;
+	struct early early;
 	struct err err = OK;
 
 	*count = 0;
@@ -420,17 +379,16 @@ static struct err fly(struct removal *removal, struct chunk chunks[FLIGHT], bool
 		chunk_mark(removal, &chunks[*count], REMOVAL_TRIED);
 		++*count;
 	}
-	for (size_t i = 0; i < *count && !err.kind; i++)
-		err = send_chunk(removal, &chunks[i], is_move);
-	for (size_t i = 0; i < *count && !err.kind; i++)
-		err = receive_chunk(removal, &chunks[i], is_move);
-	for (size_t i = 0; i < *count && !err.kind; i++)
-		err = send_search(removal, &chunks[i]);
+	early_begin(&early, client);
+	removal->early = &early;
+	err = fly_out(removal, chunks, *count, is_move);
 	for (size_t i = 0; i < *count && !err.kind; i++)
 		err = receive_rest(removal, &chunks[i]);
+	early_end(&early);
+	removal->early = NULL;
 	for (size_t i = 0; i < *count && !err.kind; i++)
 		err = judge(removal, &chunks[i]);
-	imap_client_trim(&removal->imap->client);
+	imap_client_trim(client);
 	return err;
 }
 

@@ -2,9 +2,9 @@
 /* imap_remove.h - taking messages out of the folder that is selected, so that it is known of each
  * whether it is gone.
  *
- * A removal is a list of UIDs and a way. imap_remove.c does it in flights of commands, each
- * followed by a UID SEARCH for the same UIDs: no reply that says OK is believed alone, and what
- * others remove meanwhile confuses nobody (D-08). imap_move.c are the ways that lead to another
+ * A removal is a list of UIDs and a way. imap_remove.c does it in flights of commands: no reply that
+ * says OK is believed alone, and what others remove meanwhile confuses nobody (D-08). What the EXPUNGEs
+ * of a flight do not prove (imap_remove_sight.c) a UID SEARCH for the same UIDs tells behind it. imap_move.c are the ways that lead to another
  * folder (D-13). Who promises and who writes journals is not known here: imap_promise.c,
  * imap_update.c, imap_replay.c.
  */
@@ -12,6 +12,7 @@
 #define POPGATE_IMAP_REMOVE_H
 
 #include "upstream/imap.h"
+#include "upstream/imap_early.h"
 #include "upstream/journal.h"
 
 enum removal_mark {
@@ -40,6 +41,7 @@ struct removal {
 	bool looks_first;            /* it may be done already: asks before anything is tried */
 	bool keeps_refused;          /* what the server refuses stays in the journal too */
 	struct err err;              /* the first failure of a single chunk */
+	struct early *early;         /* borrowed: of the flight under way, or NULL */
 };
 
 /* What the conf means for this server (D-14): never DELETE_DEFAULT. */
@@ -65,15 +67,15 @@ struct chunk {
 	uint32_t *uids; /* owned: room for UID_SET_MESSAGES */
 	size_t *at;     /* owned: their places in the removal */
 	size_t count;
-	char *set;                         /* owned: the same as text */
-	int before, first, second, search; /* tags; 0: not sent */
-	bool is_before_known;              /* the search in front was answered for good */
-	uint32_t expunges;                 /* told while its commands were answered */
-	struct err err;                    /* the first refusal */
-	bool is_known;                     /* the newest search was answered for good */
-	bool is_limited;                   /* the server wants fewer at once (RFC 9738) */
-	bool is_unknown;                   /* it does not know UID EXPUNGE, or MOVE (H-08, N-13) */
-	bool is_missing;                   /* the target is not there */
+	char *set;                                /* owned: the same as text */
+	int sight, before, first, second, search; /* tags; 0: not sent */
+	bool is_before_known;                     /* the search in front was answered for good */
+	uint32_t expunges;                        /* told while its commands were answered */
+	struct err err;                           /* the first refusal */
+	bool is_known;                            /* the newest search was answered for good */
+	bool is_limited;                          /* the server wants fewer at once (RFC 9738) */
+	bool is_unknown; /* it does not know UID EXPUNGE, or MOVE (H-08, N-13) */
+	bool is_missing; /* the target is not there */
 };
 void chunk_init(struct chunk *);
 void chunk_fini(struct chunk *);
@@ -86,6 +88,23 @@ void chunk_unmark(struct removal *, const struct chunk *, unsigned marks);
 void chunk_take_outcome(struct removal *, struct chunk *);
 /* What could not be done: REMOVAL_REFUSED if that will not change, else REMOVAL_TRIED. */
 void chunk_give_up(struct removal *, const struct chunk *, struct err);
+
+/* imap_remove_sight.c. Which of the UIDs of some chunks are told gone, from begin() to end(); the replies to
+ * UID FETCH say what their numbers are. The chunks' UIDs ascend, from one to the next as well. */
+struct sight {
+	uint32_t uid, number; /* 0: not known */
+	bool is_gone;
+};
+struct sights {
+	struct sight *at; /* owned: ascending by UID */
+	size_t count;
+	struct imap_wire *wire; /* borrowed */
+	bool is_odd;            /* what was told does not fit */
+};
+void sights_begin(struct sights *, struct imap_wire *, const struct chunk *, size_t count);
+void sights_end(struct sights *);
+/* Whether all of a chunk have been told gone, and nothing else. */
+bool sights_prove(struct sights *, const struct chunk *);
 
 /* NOOP, so that the server looks (G-04), and UID SEARCH for the chunk, with `key` ("", " UNDELETED")
  * behind it: REMOVAL_FOUND, and what is not found is REMOVAL_GONE. An error if there was no answer for

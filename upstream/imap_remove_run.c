@@ -9,6 +9,31 @@
 
 static const struct err not_done = {ERR_UPSTREAM, 0, "some messages were not removed"};
 
+void removal_shrink_journal(struct removal *removal)
+{
+	struct journal *journal = removal->journal;
+	unsigned done = REMOVAL_GONE | (removal->keeps_refused ? 0 : REMOVAL_REFUSED);
+	size_t kept = 0, at = 0;
+
+	if (!journal)
+		return;
+	for (size_t i = 0; i < journal->count; i++) {
+		while (at < removal->count && removal->uids[at] < journal->entries[i].uid)
+			at++;
+		bool is_ours = at < removal->count && removal->uids[at] == journal->entries[i].uid;
+		if (!is_ours || !(removal->marks[at] & done))
+			journal->entries[kept++] = journal->entries[i];
+	}
+	if (kept == journal->count)
+		return;
+	journal->count = kept;
+	const struct imap *imap = removal->imap;
+	struct err err = journal_write(imap->conf.state, imap->env, imap->conf.name, journal);
+	/* Whoever replays it finds that they are gone. */
+	if (err.kind)
+		log_err(imap->log, LEVEL_WARN, "journal-not-shrunk", err);
+}
+
 /* --- without UID EXPUNGE --- */
 
 struct census {

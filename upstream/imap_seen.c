@@ -5,41 +5,25 @@
 
 enum { NUDGE_MS = 10000 };
 
-void imap_seen_settle(struct imap *imap)
-{
-	struct imap_client *client = &imap->client;
-	int tag = imap->seen_tag;
-
-	imap->seen_tag = 0;
-	if (!tag || !imap_client_is_alive(client))
-		return;
-	struct err err = imap_receive(client, PHASE_UPDATE, tag);
-	if (!err.kind)
-		err = imap_outcome(client, PHASE_UPDATE);
-	if (err.kind)
-		log_err(imap->log, LEVEL_NOTE, "imap-seen-failed", err);
-	imap_client_trim(client);
-}
-
 void imap_retrieved(struct upstream *upstream, const struct message *msg)
 {
 	struct imap *imap = (struct imap *)upstream;
 	struct imap_client *client = &imap->client;
+	uint64_t octets;
 
 	if (imap->conf.seen_policy != SEEN_ON_RETR || msg->marks & MARK_STUB)
 		return;
-	imap_seen_settle(imap);
+	/* Behind messages that are under way its answer comes after them, and is taken then. */
+	if (!imap_queue_fetches(imap, 0, &octets))
+		imap_ahead_drop(imap);
 	if (!imap_client_is_alive(client) || imap->is_void || imap->is_folder_read_only)
 		return;
-	struct err err =
-		imap_send(client, &imap->seen_tag, "UID STORE %u +FLAGS.SILENT (\\Seen)", msg->uid);
+	struct err err = imap_queue_seen(imap, msg->uid);
 	/* It leaves now: its answer will be here by the time that the client has asked for more. */
 	if (!err.kind && mailstream_flush(client->im->imap_stream) == -1)
 		imap_client_kill(client);
-	if (err.kind || !imap_client_is_alive(client)) {
-		imap->seen_tag = 0;
+	if (err.kind || !imap_client_is_alive(client))
 		LOG(imap->log, LEVEL_NOTE, "imap-seen-failed");
-	}
 }
 
 void imap_nudge(struct upstream *upstream)
@@ -47,7 +31,7 @@ void imap_nudge(struct upstream *upstream)
 	struct imap *imap = (struct imap *)upstream;
 	struct imap_client *client = &imap->client;
 
-	imap_seen_settle(imap);
+	imap_ahead_drop(imap);
 	if (!imap_client_is_alive(client))
 		return;
 	client->until_ms = imap->env->ops->now(imap->env) + NUDGE_MS;

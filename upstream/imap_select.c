@@ -151,7 +151,10 @@ static struct err selected(struct imap *imap)
 	if (!imap_wire_has_exists(imap->client.wire))
 		return ERR(ERR_UPSTREAM, 0, "the mail server does not say how many messages");
 	TRY(check_uids(imap, folder));
-	imap->selected_exists = imap_wire_exists(imap->client.wire);
+	imap->arrived = -1;
+	imap->listed_flags = imap_wire_flag_news(imap->client.wire);
+	imap->listed_exists = imap->selected_exists = imap_wire_exists(imap->client.wire);
+	imap->listed_expunges = imap_wire_expunges(imap->client.wire);
 	imap->selected_expunges = imap_wire_expunges(imap->client.wire);
 	bool may_delete = !folder->has_permanent_flags || folder->may_delete;
 	bool may_see = !folder->has_permanent_flags || folder->may_see;

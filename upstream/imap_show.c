@@ -241,7 +241,7 @@ static struct err show(const struct listing *listing, struct maildrop *maildrop,
 			return ERR(ERR_UPSTREAM, 0, "a message has no id to be named by");
 		name = uidl;
 	}
-	if (!octets) {
+	if (!octets || octets > MESSAGE_OCTETS) {
 		octets = UNKNOWN_OCTETS;
 		marks |= MARK_INEXACT;
 	}

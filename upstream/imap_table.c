@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_table.c - what FETCH tells of many messages.
  *
- * The replies may come in any order, split, repeated, and between others (C-03): they are gathered
- * in a table by message sequence number. An EXPUNGE shifts the numbers (RFC 9051 section 7.5.1, and
- * UID FETCH may be answered with one): what was told before keeps its UID and is no longer known by
- * its number. Some servers send no number (RFC 9586) or one beyond all messages (N-06): such replies stand for
- * themselves, by UID. */
+ * The replies may come in any order, split, repeated, and between others (C-03), and those to several
+ * commands under way may come mixed (M-05): they are gathered in a table by message sequence number. An
+ * EXPUNGE shifts the numbers (RFC 9051 section 7.5.1, and UID FETCH may be answered with one): what was
+ * told before keeps its UID and is no longer known by its number. Some servers send no number (RFC 9586)
+ * or one beyond all messages (N-06): such replies stand for themselves, by UID.
+ *
+ * When a command has been answered the UIDs that it asked for are taken out; what was told of others
+ * waits for its own command. */
 #include "upstream/imap_listing.h"
 
 #include <errno.h>
@@ -16,30 +19,34 @@ enum {
 	SPARE_ROWS = 1024,                /* messages that may come in while we list */
 	ROUNDS = MAILDROP_MESSAGES / 100, /* parts of a listing that a server may cut it into */
 	TEXTS_MAX = 1 << 30,
-	ID_TRIES = 3, /* times that ids are asked for until a server is said to have none */
 };
 
-void imap_table_fini(struct table *table)
-{
-	free(table->rows);
-	free(table->loose);
-	buf_fini(&table->texts);
-	*table = (struct table){.rows = NULL};
-}
+static void take_row(void *arg, const struct wire_item *item);
 
-/* Zeroed memory that nobody touches costs nothing: a server that lies about EXISTS gains little. */
-static bool table_start(struct table *table, const struct imap_wire *wire, uint32_t exists,
-			enum ledger_source source)
+bool imap_table_begin(struct table *table, const struct imap *imap, enum ledger_source source)
 {
-	size_t room = (size_t)exists + SPARE_ROWS;
+	struct imap_wire *wire = imap->client.wire;
+	size_t room = (size_t)imap_wire_exists(wire) + SPARE_ROWS;
 
-	imap_table_fini(table);
+	/* Zeroed memory that nobody touches costs nothing: a server that lies about EXISTS gains
+	 * little. */
 	*table = (struct table){.wire = wire,
 				.rows = calloc(room, sizeof *table->rows),
 				.room = room,
-				.source = source};
+				.low = room,
+				.source = imap->has_no_ids ? LEDGER_NONE : source};
 	buf_init(&table->texts, TEXTS_MAX);
+	imap_wire_expect_items(wire, take_row, table);
 	return table->rows != NULL;
+}
+
+void imap_table_end(struct table *table)
+{
+	imap_wire_expect_items(table->wire, NULL, NULL);
+	free(table->rows);
+	free(table->loose);
+	free(table->taken);
+	buf_fini(&table->texts);
 }
 
 /* The row of a reply that has no number to go by; NULL if there can be no more. */
@@ -105,6 +112,8 @@ static struct told *row_of(struct table *table, const struct wire_item *item)
 		row->uid = item->uid;
 	if (item->number > table->top)
 		table->top = item->number;
+	if (item->number <= table->low)
+		table->low = item->number - 1;
 	return row;
 }
 
@@ -127,6 +136,7 @@ static void take_row(void *arg, const struct wire_item *item)
 	struct table *table = arg;
 	struct told *row = row_of(table, item);
 
+	table->has_named |= item->has_uid;
 	if (!row)
 		return;
 	if (item->has_octets)
@@ -166,38 +176,45 @@ static const char *items_of(enum ledger_source source)
 	return "UID RFC822.SIZE FLAGS";
 }
 
-static struct err send_one(struct imap *imap, const struct table *table, uint32_t from, uint32_t to)
+struct err imap_table_ask(struct imap *imap, const struct table *table, uint32_t from, uint32_t to,
+			  int *tag)
 {
 	const char *items = items_of(table->source);
 
 	if (to == UINT32_MAX)
-		return imap_command(&imap->client, PHASE_LIST, "UID FETCH %u:* (%s)", from, items);
-	return imap_command(&imap->client, PHASE_LIST, "UID FETCH %u:%u (%s)", from, to, items);
+		return imap_send(&imap->client, tag, "UID FETCH %u:* (%s)", from, items);
+	return imap_send(&imap->client, tag, "UID FETCH %u:%u (%s)", from, to, items);
 }
 
-/* One UID FETCH, in parts if the server answers in parts: from the end. */
-static struct err gather(struct imap *imap, struct table *table, uint32_t from, uint32_t to)
+struct err imap_table_receive(struct early *early, struct table *table, int tag, uint32_t *limit)
 {
-	struct imap_client *client = &imap->client;
-	struct err err;
+	struct imap_client *client = early->client;
 
-	imap_wire_expect_items(client->wire, take_row, table);
-	for (int round = 0;; round++) {
-		err = send_one(imap, table, from, to);
-		if (err.kind)
-			break;
-		imap_client_trim(client);
-		const struct wire_status *status = imap_wire_status(client->wire);
-		if (strcmp(status->code, "MESSAGELIMIT") != 0)
-			break;
-		uint32_t next = limit_of(status);
+	*limit = 0;
+	TRY(early_receive(early, PHASE_LIST, tag));
+	TRY(imap_outcome(client, PHASE_LIST));
+	imap_client_trim(client);
+	const struct wire_status *status = imap_wire_status(client->wire);
+	if (!strcmp(status->code, "MESSAGELIMIT")) {
 		table->is_limited = true;
-		if (next < 2 || round >= ROUNDS || next - 1 >= to || next - 1 < from)
-			break;
-		to = next - 1;
+		*limit = limit_of(status);
 	}
-	imap_wire_expect_items(client->wire, NULL, NULL);
-	return err;
+	return OK;
+}
+
+/* The server answers from the end. */
+struct err imap_table_rest(struct imap *imap, struct early *early, struct table *table,
+			   uint32_t from, uint32_t to, uint32_t limit)
+{
+	for (int round = 0; limit >= 2 && limit - 1 < to && limit - 1 >= from; round++) {
+		int tag;
+		if (round >= ROUNDS)
+			break;
+		to = limit - 1;
+		TRY(imap_table_ask(imap, table, from, to, &tag));
+		TRY(imap_table_receive(early, table, tag, &limit));
+	}
+	return OK;
 }
 
 static int by_uid(const void *a, const void *b)
@@ -212,7 +229,7 @@ static int by_uid(const void *a, const void *b)
 static bool is_ascending(const struct table *table)
 {
 	for (size_t i = 1; i < table->count; i++)
-		if (by_uid(&table->rows[i - 1], &table->rows[i]) > 0)
+		if (by_uid(&table->taken[i - 1], &table->taken[i]) > 0)
 			return false;
 	return true;
 }
@@ -224,10 +241,10 @@ static bool merge(struct table *table)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < table->count; i++) {
-		const struct told *row = &table->rows[i];
-		struct told *before = kept ? &table->rows[kept - 1] : NULL;
+		const struct told *row = &table->taken[i];
+		struct told *before = kept ? &table->taken[kept - 1] : NULL;
 		if (!before || before->uid != row->uid) {
-			table->rows[kept++] = *row;
+			table->taken[kept++] = *row;
 			continue;
 		}
 		if (!before->is_loose && !row->is_loose && before->round == row->round)
@@ -246,62 +263,50 @@ static bool merge(struct table *table)
 	return true;
 }
 
-/* Rows without gaps, ascending by UID. */
-static struct err put_in_order(struct table *table)
+static bool make_room(struct table *table)
 {
-	for (size_t i = 0; i < table->top; i++)
-		if (table->rows[i].uid)
-			table->rows[table->count++] = table->rows[i];
-	if (table->loose_len > table->room - table->count) {
-		size_t room = table->count + table->loose_len;
-		struct told *rows = reallocarray(table->rows, room, sizeof *rows);
-		if (!rows)
-			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-		table->rows = rows;
-		table->room = room;
+	size_t most = table->loose_len + (table->top > table->low ? table->top - table->low : 0);
+
+	if (most <= table->taken_room)
+		return true;
+	struct told *taken = reallocarray(table->taken, most, sizeof *taken);
+	if (!taken)
+		return false;
+	table->taken = taken;
+	table->taken_room = most;
+	return true;
+}
+
+static bool is_in(const struct told *row, uint32_t from, uint32_t to)
+{
+	return row->uid && row->uid >= from && row->uid <= to;
+}
+
+struct err imap_table_take(struct table *table, uint32_t from, uint32_t to)
+{
+	size_t kept = 0, low = table->room;
+
+	table->count = 0;
+	if (!make_room(table))
+		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
+	for (size_t i = table->low; i < table->top; i++) {
+		struct told *row = &table->rows[i];
+		if (is_in(row, from, to)) {
+			table->taken[table->count++] = *row;
+			*row = (struct told){.uid = 0};
+		} else if (row->uid && low == table->room) {
+			low = i;
+		}
 	}
-	if (table->loose_len)
-		memcpy(table->rows + table->count, table->loose,
-		       table->loose_len * sizeof *table->rows);
-	table->count += table->loose_len;
+	table->low = low;
+	for (size_t i = 0; i < table->loose_len; i++)
+		if (is_in(&table->loose[i], from, to))
+			table->taken[table->count++] = table->loose[i];
+		else
+			table->loose[kept++] = table->loose[i];
+	table->loose_len = kept;
 	if (!is_ascending(table))
-		qsort(table->rows, table->count, sizeof *table->rows, by_uid);
+		qsort(table->taken, table->count, sizeof *table->taken, by_uid);
 	return merge(table) ? OK
 			    : ERR(ERR_UPSTREAM, 0, "the mail server gave two messages one UID");
-}
-
-/* Whether the server does not know the items for ids. */
-static bool is_refused(const struct imap *imap, struct err err, enum ledger_source source)
-{
-	return err.kind && source != LEDGER_NONE && imap_client_is_alive(&imap->client) &&
-	       imap_was(&imap->client, WIRE_BAD);
-}
-
-struct err imap_table_fetch(struct imap *imap, struct table *table, enum ledger_source source,
-			    uint32_t from, uint32_t to)
-{
-	const struct imap_wire *wire = imap->client.wire;
-	uint32_t exists = imap_wire_exists(wire);
-
-	if (imap->has_no_ids)
-		source = LEDGER_NONE;
-	if (!table_start(table, wire, exists, source))
-		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-	struct err err = gather(imap, table, from, to);
-	/* A server that has announced them is not believed at once: should UIDs have changed, all
-	 * that it was known by is lost with them. */
-	for (int times = 1; is_refused(imap, err, source) && times < ID_TRIES; times++) {
-		if (!table_start(table, wire, exists, source))
-			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-		err = gather(imap, table, from, to);
-	}
-	if (is_refused(imap, err, source)) {
-		LOG(imap->log, LEVEL_NOTE, "imap-no-ids");
-		imap->has_no_ids = true;
-		if (!table_start(table, wire, exists, LEDGER_NONE))
-			return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-		err = gather(imap, table, from, to);
-	}
-	TRY(err);
-	return put_in_order(table);
 }

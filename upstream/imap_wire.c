@@ -319,6 +319,11 @@ void imap_wire_kill(struct imap_wire *wire)
 	die(wire, ERR(ERR_UPSTREAM, ECANCELED, "the mail server was given up"));
 }
 
+struct check *imap_wire_check(const struct imap_wire *wire)
+{
+	return (struct check *)(uintptr_t)&wire->check;
+}
+
 bool imap_wire_is_dead(const struct imap_wire *wire)
 {
 	return wire->is_dead;
@@ -395,93 +400,22 @@ void imap_wire_expect_items(struct imap_wire *wire,
 	wire->check.item_arg = arg;
 }
 
-void imap_wire_expect_found(struct imap_wire *wire,
-			    void (*on_found)(void *arg, uint32_t low, uint32_t high), void *arg)
-{
-	wire->check.on_found = on_found;
-	wire->check.found_arg = arg;
-	wire->check.has_found = false;
-}
-
-bool imap_wire_has_found(const struct imap_wire *wire)
-{
-	return wire->check.has_found;
-}
-
-void imap_wire_forget_folder(struct imap_wire *wire)
-{
-	wire->check.folder = (struct wire_folder){.uidvalidity = 0};
-}
-
-const struct wire_folder *imap_wire_folder(const struct imap_wire *wire)
-{
-	return &wire->check.folder;
-}
-
-static const char *words(const char *text)
-{
-	return text ? text : "";
-}
-
-const char *imap_wire_id(const struct imap_wire *wire)
-{
-	return words(wire->check.id);
-}
-
-const char *imap_wire_greeting(const struct imap_wire *wire)
-{
-	return words(wire->check.greeting);
-}
-
-const char *imap_wire_capabilities(const struct imap_wire *wire)
-{
-	return words(wire->check.capabilities);
-}
-
-const char *imap_wire_enabled(const struct imap_wire *wire)
-{
-	return words(wire->check.enabled);
-}
-
 void imap_wire_expect_tag(struct imap_wire *wire, const char *tag)
 {
 	snprintf(wire->check.tag, sizeof wire->check.tag, "%s", tag);
 	wire->reply = 0;
 }
 
-const struct wire_status *imap_wire_status(const struct imap_wire *wire)
+bool imap_wire_is_quiet(const struct imap_wire *wire)
 {
-	return &wire->check.status;
+	return !wire->is_dead && !buf_len(&wire->in) && !buf_len(&wire->check.out) &&
+	       stream_is_quiet(wire->stream);
 }
 
-const struct wire_status *imap_wire_bye(const struct imap_wire *wire)
+void imap_wire_set_log(struct imap_wire *wire, const struct log *log)
 {
-	return &wire->check.bye;
-}
-
-const char *imap_wire_alert(const struct imap_wire *wire)
-{
-	return wire->check.alert;
-}
-
-uint32_t imap_wire_exists(const struct imap_wire *wire)
-{
-	return wire->check.exists;
-}
-
-bool imap_wire_has_exists(const struct imap_wire *wire)
-{
-	return wire->check.has_exists;
-}
-
-uint32_t imap_wire_expunges(const struct imap_wire *wire)
-{
-	return wire->check.expunges;
-}
-
-bool imap_wire_vanished(const struct imap_wire *wire)
-{
-	return wire->check.has_vanished;
+	wire->log = log;
+	wire->check.log = log;
 }
 
 unsigned imap_wire_round_trips(const struct imap_wire *wire)

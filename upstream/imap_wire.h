@@ -87,6 +87,8 @@ struct wire_body {
 			    escapes removed */
 	bool has_origin; /* labelled BODY[...]<origin> */
 	uint64_t origin;
+	bool has_uid; /* its reply has told the UID before it */
+	uint32_t uid;
 };
 
 struct imap_wire;
@@ -125,8 +127,9 @@ void imap_wire_limit(struct imap_wire *, uint64_t wait_ms, uint64_t until_ms);
  * `max_octets` and 2^63-1 (0: none, the state after birth and after each tagged reply). A longer
  * one kills the wire with ERR_POLICY (F-12), a second one with ERR_UPSTREAM: libetpan keeps what
  * surrounds each. `on_body` is called once, when the body begins, an empty one included, NIL not,
- * before libetpan sees an octet of it, and is told its true length and origin; may be NULL. It
- * may call imap_wire_kill().
+ * before libetpan sees an octet of it and when it has seen all octets of the one before, and is told
+ * its true length and origin; may be NULL. It may call imap_wire_kill(), and this function: then
+ * another body may follow, in another reply, for several commands are under way (M-05).
  *
  * libetpan's body handler sees the octets of a body in order and without a gap, whatever its
  * length; its section is that of BODY[] each time. Of the parts of a long one it makes that many
@@ -177,6 +180,13 @@ void imap_wire_expect_items(struct imap_wire *,
 void imap_wire_expect_found(struct imap_wire *,
 			    void (*on_found)(void *arg, uint32_t low, uint32_t high), void *arg);
 
+/* Each EXPUNGE, low == high its number at that moment; and each range of UIDs of a VANISHED that is well
+ * formed and not (EARLIER), which may be far longer than the folder. In step with on_item. NULL: nobody
+ * is told, the state after birth. */
+void imap_wire_expect_gone(struct imap_wire *,
+			   void (*on_gone)(void *arg, bool is_uid, uint32_t low, uint32_t high),
+			   void *arg);
+
 /* Whether a SEARCH, or an ESEARCH that is whole, came since the last imap_wire_expect_found(): an
  * OK without one proves nothing (D-08). An ESEARCH is not whole if it tells COUNT (but 0), MIN,
  * MAX or PARTIAL without ALL. */
@@ -216,6 +226,16 @@ const char *imap_wire_enabled(const struct imap_wire *);
  * after it was incremented. */
 void imap_wire_expect_tag(struct imap_wire *, const char *tag);
 
+/* Further commands are under way, and may be answered before the one whose tag is expected (RFC 9051
+ * section 5.5): a tagged reply with another tag, if that is a number, is told to `on_other`, and
+ * libetpan does not hear of it. False: there is no such command, and the wire dies. NULL: there is none
+ * at all, the state after birth. */
+void imap_wire_expect_others(struct imap_wire *,
+			     bool (*on_other)(void *arg, uint32_t tag, const struct wire_status *),
+			     void *arg);
+/* imap_wire_status() is this one now: the turn has come for what on_other was told. */
+void imap_wire_recall(struct imap_wire *, const struct wire_status *);
+
 /* The newest tagged reply or greeting; the newest BYE (outcome WIRE_NONE if none came); the newest
  * [ALERT], "" if none. */
 const struct wire_status *imap_wire_status(const struct imap_wire *);
@@ -235,6 +255,24 @@ bool imap_wire_bind(const struct imap_wire *, enum stream_binding, struct buf *)
 
 /* Lines "key: value" about the connection: see struct stream. */
 void imap_wire_describe(const struct imap_wire *, struct buf *);
+
+/* What imap_wire_expect_body() has allowed, which the next tagged reply ends; and allows it again, where that
+ * reply was of an earlier command. */
+uint64_t imap_wire_body_most(const struct imap_wire *);
+void imap_wire_body_again(struct imap_wire *, uint64_t most);
+
+/* FETCH replies so far that told flags: those that nobody asked for are news. */
+uint32_t imap_wire_flag_news(const struct imap_wire *);
+
+/* What a folder that stays selected is known to be by now, in place of what SELECT told of it; 0: not
+ * known. */
+void imap_wire_know(struct imap_wire *, uint32_t uidnext, uint64_t highestmodseq);
+
+/* Whether the server has certainly said nothing that was not read. Does not wait. */
+bool imap_wire_is_quiet(const struct imap_wire *);
+
+/* Another log, borrowed as the first one. */
+void imap_wire_set_log(struct imap_wire *, const struct log *);
 
 /* Reads that had to wait for the server after we had written: the round trips so far (M-01). */
 unsigned imap_wire_round_trips(const struct imap_wire *);

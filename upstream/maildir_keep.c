@@ -328,15 +328,17 @@ static void learn_row(void *arg, struct ledger *ledger, struct ledger_row *row)
 		row->retrieved_at = learning->wall;
 }
 
-static struct news news_of(const struct maildir *md, const struct message *msg)
+static struct news news_of(const struct maildir *md, const struct maildrop *drop,
+			   const struct message *msg)
 {
 	uint64_t after = md->conf.delete_after_s;
-	bool is_odd = msg->measured || (msg->marks & MARK_INEXACT);
+	uint64_t measured = maildrop_measured(drop, msg);
+	bool is_odd = measured != msg->octets || (msg->marks & MARK_INEXACT);
 	struct news news = {
 		.number = msg->uid && msg->uid <= md->count ? md->files[msg->uid - 1].number : 0};
 
 	if ((msg->marks & MARK_MEASURED) && is_odd)
-		news.octets = (uint64_t)((int64_t)msg->octets + msg->measured);
+		news.octets = measured;
 	news.is_retrieved = md->is_quit && (msg->marks & MARK_RETRIEVED) && after &&
 			    after != DELETE_AFTER_NEVER && !(msg->marks & MARK_DUE);
 	return news;
@@ -351,7 +353,7 @@ void maildir_learn(struct maildir *md, const struct maildrop *drop)
 
 	for (size_t i = 0; md->has_ledger && i < drop->total; i++) {
 		const struct message *msg = &drop->messages[i];
-		struct news news = news_of(md, msg);
+		struct news news = news_of(md, drop, msg);
 		if (!news.number || (!news.octets && !news.is_retrieved) ||
 		    (md->is_quit && message_is_deleted(msg)))
 			continue;

@@ -61,6 +61,16 @@ static size_t take(char *octets, size_t one, size_t count, void *arg)
 	return buf_put(answer, octets, one * count) ? one * count : 0;
 }
 
+/* A file is instead of the system's authorities: most builds have a directory of these besides. */
+static bool set_authorities(CURL *curl, const char *ca_file)
+{
+	if (!ca_file)
+		return true;
+	CURLcode code = curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	return (code == CURLE_OK || code == CURLE_NOT_BUILT_IN) &&
+	       curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file) == CURLE_OK;
+}
+
 static bool set_up(CURL *curl, const struct oauth_post *post, struct curl_slist *headers,
 		   struct buf *answer, char *error)
 {
@@ -87,9 +97,7 @@ static bool set_up(CURL *curl, const struct oauth_post *post, struct curl_slist 
 	failed |= curl_easy_setopt(curl, CURLOPT_USERAGENT, "popgate");
 	failed |= curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
 	failed |= curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
-	if (post->ca_file)
-		failed |= curl_easy_setopt(curl, CURLOPT_CAINFO, post->ca_file);
-	return !failed;
+	return !failed && set_authorities(curl, post->ca_file);
 }
 
 /* What is wrong with the certificate, or with the file that it is to be judged by, will not pass. */

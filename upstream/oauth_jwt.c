@@ -105,20 +105,19 @@ static bool put_json(struct buf *out, json_t *object)
 	return is_put;
 }
 
-static void set(json_t *object, const char *name, const char *value)
+/* False if it cannot be said in JSON, which is UTF-8: left out it would mean another assertion. */
+static bool set(json_t *object, const char *name, const char *value)
 {
-	if (value)
-		json_object_set_new(object, name, json_string(value));
+	return !value || json_object_set_new(object, name, json_string(value)) == 0;
 }
 
 static bool put_header(struct buf *out, const struct service_key *key)
 {
 	json_t *header = json_object();
 
-	set(header, "alg", key->algorithm);
-	set(header, "typ", "JWT");
-	set(header, "kid", key->id);
-	return put_json(out, header);
+	bool is_set = set(header, "alg", key->algorithm) && set(header, "typ", "JWT") &&
+		      set(header, "kid", key->id);
+	return put_json(out, header) && is_set;
 }
 
 static bool put_claims(struct buf *out, const struct oauth_profile *profile, const char *issuer,
@@ -134,14 +133,14 @@ static bool put_claims(struct buf *out, const struct oauth_profile *profile, con
 	}
 	for (size_t i = 0; i < ID; i++)
 		snprintf(id + 2 * i, 3, "%02x", random[i]);
-	set(claims, "iss", issuer);
-	set(claims, "sub", subject);
-	set(claims, "scope", profile->scope); /* where Google wants it */
-	set(claims, "aud", profile->audience ? profile->audience : profile->token_url);
-	set(claims, "jti", id);
-	json_object_set_new(claims, "iat", json_integer((json_int_t)wall_s));
-	json_object_set_new(claims, "exp", json_integer((json_int_t)wall_s + LIFE_S));
-	return put_json(out, claims);
+	const json_int_t now = (json_int_t)wall_s;
+	bool is_set =
+		set(claims, "iss", issuer) && set(claims, "sub", subject) &&
+		set(claims, "scope", profile->scope) && /* where Google wants it */
+		set(claims, "aud", profile->audience ? profile->audience : profile->token_url) &&
+		set(claims, "jti", id) && !json_object_set_new(claims, "iat", json_integer(now)) &&
+		!json_object_set_new(claims, "exp", json_integer(now + LIFE_S));
+	return put_json(out, claims) && is_set;
 }
 
 /* What OpenSSL gives is DER; RFC 7518 section 3.4 wants both numbers, each in 32 octets. */
@@ -192,7 +191,7 @@ struct err oauth_jwt(const struct oauth_profile *profile, const char *pem_or_jso
 	}
 	if (!put_header(out, &key) || !buf_put(out, ".", 1) ||
 	    !put_claims(out, profile, issuer, subject, wall_s) || !put_signature(out, &key, from))
-		err = refuse(why, profile, "an assertion cannot be signed with it");
+		err = refuse(why, profile, "no assertion for this login can be signed with it");
 out:
 	key_fini(&key);
 	return err;

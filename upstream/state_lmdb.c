@@ -80,13 +80,14 @@ void state_lmdb_log(const struct state_lmdb *lmdb, const char *what, const char 
 
 void state_lmdb_tell(struct state_lmdb *lmdb, const char *key, struct err err)
 {
-	if (err.kind ? err.code == lmdb->told : !lmdb->told)
+	int now = err.kind ? err.code : 0;
+
+	if (atomic_exchange(&lmdb->told, now) == now)
 		return;
 	if (err.kind)
 		state_lmdb_log(lmdb, "write", key, err);
 	else
 		LOG(&lmdb->log, LEVEL_NOTE, "state-well", log_text("file", lmdb->file));
-	lmdb->told = err.kind ? err.code : 0;
 }
 
 /* --- transactions ------------------------------------------------------------------------- */
@@ -96,12 +97,14 @@ struct err state_lmdb_look(struct state_lmdb *lmdb)
 	struct stat opened, named;
 	int fd;
 
+	/* Before we look: in between others may see the file grow. */
+	uint64_t before = atomic_load(&lmdb->length);
 	if (mdb_env_get_fd(lmdb->env, &fd) || fstat(fd, &opened) < 0)
 		return state_lmdb_err(EIO);
 	if (stat(lmdb->file, &named) < 0 || named.st_ino != opened.st_ino ||
 	    named.st_dev != opened.st_dev)
 		return ERR(ERR_UPSTREAM, EIO, "the gateway's records were replaced under it");
-	uint64_t length = (uint64_t)opened.st_size, before = atomic_load(&lmdb->length);
+	uint64_t length = (uint64_t)opened.st_size;
 	if (length < before)
 		return state_lmdb_err(EBADMSG);
 	while (length > before && !atomic_compare_exchange_weak(&lmdb->length, &before, length))

@@ -72,7 +72,7 @@ struct state_lmdb {
 	struct state_write *first, **last; /* who waits to be written */
 	bool is_led;                       /* somebody is writing */
 	unsigned commits;                  /* the leader's own: when to look for dead readers */
-	int told; /* code of the failed write that the log knows of; 0: all is well */
+	atomic_int told; /* code of the failed write that the log knows of; 0: all is well */
 };
 
 /* What an LMDB code or errno means to users of the state. */

@@ -59,30 +59,30 @@ static struct err load(const struct token_call *call, struct token_record *out, 
 
 	if (err.code == EBADMSG) {
 		TOKEN_WHY(call->why, "%s", err.what);
-		if (!slot->told_ms)
+		if (token_slot_tell(tokens, slot, call->env->ops->now(call->env)))
 			LOG(tokens->log, LEVEL_ALARM, "token-unreadable",
 			    log_text("user", call->key), log_text("profile", call->profile->name),
 			    log_text("why", err.what),
 			    log_text("hint", "is token_key the one it was enrolled with?"));
-		if (!slot->told_ms)
-			slot->told_ms = call->env->ops->now(call->env);
 		return ERR(ERR_POLICY, EBADMSG, "the token of the mailbox cannot be read");
 	}
+	token_lock(tokens);
 	if (!err.kind && slot->has_unsaved && !slot->is_rotated && *version == slot->base) {
 		token_record_fini(out);
 		*out = token_record_dup(&slot->unsaved);
 	}
+	token_unlock(tokens);
 	return err;
 }
 
-/* Gives *out if there is a fresh one. */
-static struct err peek(const struct token_call *call, char **out)
+/* Gives *out if there is a fresh one; for who has `waited` one that would still do. */
+static struct err peek(const struct token_call *call, bool waited, char **out)
 {
 	struct token_record record;
 	uint64_t version;
 
 	struct err err = load(call, &record, &version);
-	if (!err.kind && is_fresh(call, &record))
+	if (!err.kind && (is_fresh(call, &record) || (waited && is_alive(call, &record))))
 		*out = text_dup(record.access);
 	token_record_fini(&record);
 	return err;
@@ -96,11 +96,13 @@ static struct err renew(const struct token_call *call, char **out)
 	struct token_record record;
 	uint64_t version;
 	struct err unsaved = OK;
+	bool is_rotated;
 
-	if (call->slot->has_unsaved)
+	if (token_slot_has_unsaved(call->tokens, call->slot, &is_rotated))
 		unsaved = token_slot_settle(call->tokens, call->env, call->slot);
 	struct err err = load(call, &record, &version);
-	if (!err.kind && call->slot->has_unsaved && call->slot->is_rotated) {
+	if (!err.kind && token_slot_has_unsaved(call->tokens, call->slot, &is_rotated) &&
+	    is_rotated) {
 		TOKEN_WHY(call->why, "a renewed token cannot be stored: %s", unsaved.what);
 		err = ERR(ERR_UPSTREAM, unsaved.code, "the token of the mailbox cannot be stored");
 	} else if (!err.kind && !is_fresh(call, &record)) {
@@ -116,48 +118,77 @@ static struct err renew(const struct token_call *call, char **out)
 	return err;
 }
 
+/* With the slot busy by us. */
 static struct err fly(const struct token_call *call, char **out)
 {
 	struct token_slot *slot = call->slot;
+	struct err err = renew(call, out);
 
-	slot->is_busy = true;
-	slot->err = renew(call, out);
+	token_lock(call->tokens);
+	slot->err = err;
 	slot->why = *call->why;
 	slot->is_busy = false;
 	slot->flight++;
-	return slot->err;
+	token_unlock(call->tokens);
+	return err;
+}
+
+/* Makes the slot busy, or gives the flight that has done so. */
+static bool take_off(const struct token_call *call, uint64_t *flight)
+{
+	struct token_slot *slot = call->slot;
+
+	token_lock(call->tokens);
+	bool is_ours = !slot->is_busy;
+	slot->is_busy = true;
+	*flight = slot->flight;
+	token_unlock(call->tokens);
+	return is_ours;
+}
+
+/* Whether a flight has ended, and how. */
+static bool has_landed(const struct token_call *call, uint64_t flight, struct err *err)
+{
+	const struct token_slot *slot = call->slot;
+
+	token_lock(call->tokens);
+	bool is_over = slot->flight != flight;
+	if (is_over) {
+		*call->why = slot->why;
+		*err = slot->err;
+	}
+	token_unlock(call->tokens);
+	return is_over;
 }
 
 /* Waits until the one who is at it has done it; its failure is ours. */
-static struct err wait_for(const struct token_call *call, uint64_t until_ms)
+static struct err wait_for(const struct token_call *call, uint64_t flight, uint64_t until_ms)
 {
 	const struct env *env = call->env;
-	const struct token_slot *slot = call->slot;
-	uint64_t flight = slot->flight;
+	struct err err = OK;
 
-	while (slot->flight == flight) {
+	while (!has_landed(call, flight, &err)) {
 		if (env->ops->now(env) >= until_ms) {
 			TOKEN_WHY(call->why, "somebody else's refresh does not end");
 			return ERR(ERR_UPSTREAM, ETIMEDOUT, "the token server is too slow");
 		}
 		env->ops->sleep(env, LOOK_MS);
 	}
-	*call->why = slot->why;
-	return slot->err;
+	return err;
 }
 
 static struct err get(const struct token_call *call, char **out)
 {
 	const struct env *env = call->env;
-	uint64_t until_ms = env->ops->now(env) + TOKENS_WAIT_S * UINT64_C(1000);
+	uint64_t until_ms = env->ops->now(env) + TOKENS_WAIT_S * UINT64_C(1000), flight;
 
-	for (;;) {
-		TRY(peek(call, out));
+	for (bool waited = false;; waited = true) {
+		TRY(peek(call, waited, out));
 		if (*out)
 			return OK;
-		if (!call->slot->is_busy)
+		if (take_off(call, &flight))
 			return fly(call, out);
-		TRY(wait_for(call, until_ms));
+		TRY(wait_for(call, flight, until_ms));
 	}
 }
 

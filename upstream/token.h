@@ -41,7 +41,9 @@ enum {
 	TOKENS_UNHEARD_S = 5, /* the same after nobody answered, for all grants of that token_url */
 };
 
-struct tokens; /* of one process: refreshes under way, and what could not be stored yet */
+/* Of one process: refreshes under way, and what could not be stored yet. Several loops may use it: an
+ * entry of the map that is for many names has one grant for all of them. */
+struct tokens;
 
 /* All are borrowed and outlive it. */
 struct tokens *tokens_new(struct state_store *, const struct token_key *,
@@ -88,5 +90,12 @@ struct token_facts {
 struct err tokens_list(struct tokens *, const struct env *, struct token_facts **out,
 		       size_t *count) MUST_USE;
 void token_facts_free(struct token_facts *, size_t count);
+
+/* Removes every grant of a map key from the state, also what cannot be read; the provider is not told.
+ * A daemon that runs refuses from its next login on. `told` hears the profile of each, once all are
+ * gone; *count of them. Waits. */
+struct err tokens_forget(struct tokens *, const struct env *, const char *key,
+			 void (*told)(void *arg, const char *profile), void *arg,
+			 size_t *count) MUST_USE;
 
 #endif

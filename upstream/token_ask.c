@@ -42,9 +42,8 @@ static struct err check_grant(const struct token_call *call, const struct token_
 
 	if (call->profile->grant == OAUTH_REFRESH && !*record->refresh) {
 		TOKEN_WHY(call->why, "nobody has enrolled it: popgate enrol");
-		if (!call->slot->told_ms)
+		if (token_slot_tell(call->tokens, call->slot, now_ms))
 			ALARM(call, "token-missing", log_text("hint", "popgate enrol"));
-		call->slot->told_ms = call->slot->told_ms ? call->slot->told_ms : now_ms;
 		return ERR(ERR_POLICY, 0, "access to the mailbox has not been granted yet");
 	}
 	/* A moment further off than any hold is long was set by a clock that was wrong. */
@@ -74,8 +73,9 @@ static struct token_endpoint *find_endpoint(const struct tokens *tokens, const c
 static void avoid_endpoint(const struct token_call *call)
 {
 	const char *url = call->profile->token_url;
-	struct token_endpoint *endpoint = find_endpoint(call->tokens, url);
 
+	token_lock(call->tokens);
+	struct token_endpoint *endpoint = find_endpoint(call->tokens, url);
 	if (!endpoint) {
 		endpoint = mem_alloc(sizeof *endpoint + strlen(url) + 1);
 		memcpy(endpoint->url, url, strlen(url) + 1);
@@ -83,6 +83,28 @@ static void avoid_endpoint(const struct token_call *call)
 		call->tokens->endpoints = endpoint;
 	}
 	endpoint->until_ms = call->env->ops->now(call->env) + TOKENS_UNHEARD_S * UINT64_C(1000);
+	token_unlock(call->tokens);
+}
+
+/* One of the places, if there is one; false as well where nobody answered just now. */
+static bool has_place(const struct token_call *call, uint64_t now_ms, bool *is_avoided)
+{
+	struct tokens *tokens = call->tokens;
+
+	token_lock(tokens);
+	const struct token_endpoint *endpoint = find_endpoint(tokens, call->profile->token_url);
+	*is_avoided = endpoint && now_ms < endpoint->until_ms;
+	bool is_taken = !*is_avoided && tokens->asking < tokens->at_once;
+	tokens->asking += is_taken;
+	token_unlock(tokens);
+	return is_taken;
+}
+
+static void leave_place(struct tokens *tokens)
+{
+	token_lock(tokens);
+	tokens->asking--;
+	token_unlock(tokens);
 }
 
 /* Waits until a request may begin. */
@@ -90,25 +112,22 @@ static struct err take_place(const struct token_call *call)
 {
 	const struct env *env = call->env;
 	uint64_t until_ms = env->ops->now(env) + TOKENS_WAIT_S * UINT64_C(1000);
+	bool is_avoided;
 
 	for (;;) {
 		uint64_t now_ms = env->ops->now(env);
-		const struct token_endpoint *endpoint =
-			find_endpoint(call->tokens, call->profile->token_url);
-		if (endpoint && now_ms < endpoint->until_ms) {
+		if (has_place(call, now_ms, &is_avoided))
+			return OK;
+		if (is_avoided) {
 			TOKEN_WHY(call->why, "the token server did not answer just now");
 			return ERR(ERR_UPSTREAM, EAGAIN, "the token server cannot be reached");
 		}
-		if (call->tokens->asking < call->tokens->at_once)
-			break;
 		if (now_ms >= until_ms) {
 			TOKEN_WHY(call->why, "too many wait for a token");
 			return ERR(ERR_UPSTREAM, EBUSY, "the token server is too slow");
 		}
 		env->ops->sleep(env, LOOK_MS);
 	}
-	call->tokens->asking++;
-	return OK;
 }
 
 /* --- asking ------------------------------------------------------------------------------- */
@@ -159,7 +178,7 @@ static void note_failure(const struct token_call *call, const struct asking *ask
 	struct err err = token_record_put(call->tokens->state, call->env, call->tokens->key,
 					  call->slot->name, record, version, &is_stale);
 	if (err.kind)
-		token_slot_keep(call->slot, record, false, version);
+		token_slot_keep(call->tokens, call->slot, record, false, version);
 }
 
 /* --- the answer --------------------------------------------------------------------------- */
@@ -193,7 +212,7 @@ void token_record_take(struct token_record *record, const struct env *env,
 static struct err keep(const struct token_call *call, const struct token_record *record,
 		       bool is_rotated, uint64_t version, struct err err)
 {
-	token_slot_keep(call->slot, record, is_rotated, version);
+	token_slot_keep(call->tokens, call->slot, record, is_rotated, version);
 	ALARM(call, "token-not-stored", log_text("why", err.what),
 	      log_number("code", (uint64_t)(unsigned)err.code),
 	      log_text("hint", is_rotated ? "the new refresh token is in memory alone: mend the "
@@ -205,13 +224,14 @@ static struct err keep(const struct token_call *call, const struct token_record 
 	return ERR(ERR_UPSTREAM, err.code, "the token of the mailbox cannot be stored");
 }
 
-/* Puts it into the state. If somebody has enrolled the account meanwhile, `record` becomes theirs. */
+/* Puts it into the state. If somebody has enrolled the account meanwhile, `record` becomes theirs; what
+ * was forgotten meanwhile stays so. */
 static struct err store(const struct token_call *call, struct token_record *record, bool is_rotated,
 			uint64_t version)
 {
 	const struct tokens *tokens = call->tokens;
 	struct err err = OK;
-	bool is_stale = true;
+	bool is_stale = true, was_there = version != 0;
 
 	for (int i = 0; i < STORE_TRIES; i++) {
 		struct token_record other;
@@ -232,6 +252,10 @@ static struct err store(const struct token_call *call, struct token_record *reco
 		token_record_fini(&other);
 		if (err.kind)
 			return keep(call, record, is_rotated, version, err);
+		if (!version && was_there) {
+			TOKEN_WHY(call->why, "the grant was removed while it was renewed");
+			return ERR(ERR_POLICY, 0, "access to the mailbox has been taken back");
+		}
 	}
 	err = ERR(ERR_UPSTREAM, 0, "the stored token changes all the time");
 	return keep(call, record, is_rotated, version, err);
@@ -287,7 +311,7 @@ struct err token_refresh(const struct token_call *call, struct token_record *rec
 		.subject = call->subject,
 		.wall_s = call->env->ops->wall(call->env)};
 	call->env->ops->offload(call->env, work_asking, &asking);
-	call->tokens->asking--;
+	leave_place(call->tokens);
 	struct err err = asking.err;
 	if (err.kind)
 		note_failure(call, &asking, record, version);

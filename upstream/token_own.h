@@ -3,10 +3,13 @@
 #ifndef POPGATE_TOKEN_OWN_H
 #define POPGATE_TOKEN_OWN_H
 
+#include <pthread.h>
+
 #include "upstream/token.h"
 #include "upstream/token_record.h"
 
-/* A grant that somebody works with, or that is not in the state as it should be. */
+/* A grant that somebody works with, or that is not in the state as it should be. All but the name is read
+ * and written with tokens->lock. */
 struct token_slot {
 	struct token_slot *next;
 	unsigned users;  /* calls that hold it */
@@ -19,7 +22,7 @@ struct token_slot {
 	struct token_record unsaved;
 	uint64_t base;    /* the version in the state that it was made from */
 	uint64_t told_ms; /* when it was said aloud that nobody has enrolled it; 0: not lately */
-	unsigned pass;    /* of tokens_store_late() */
+	unsigned pass;    /* of tokens_store_late(): the newest that has tried it */
 	char name[];      /* in the state */
 };
 
@@ -35,6 +38,7 @@ struct tokens {
 	const struct token_key *key;
 	const struct oauth_transport *transport;
 	const struct log *log;
+	pthread_mutex_t lock; /* for what follows; nobody waits for anything else while he has it */
 	struct token_slot *slots;
 	struct token_endpoint *endpoints;
 	unsigned asking, at_once; /* requests under way; and that may be */
@@ -55,11 +59,18 @@ struct token_call {
 
 /* --- token_slot.c --- */
 
+void token_lock(const struct tokens *);
+void token_unlock(const struct tokens *);
+
 struct token_slot *token_slot_hold(struct tokens *, const char *name);
 void token_slot_drop(struct tokens *, struct token_slot *, uint64_t now_ms);
 /* Keeps a copy of a record that could not be stored over version `base`. */
-void token_slot_keep(struct token_slot *, const struct token_record *, bool is_rotated,
-		     uint64_t base);
+void token_slot_keep(const struct tokens *, struct token_slot *, const struct token_record *,
+		     bool is_rotated, uint64_t base);
+/* Whether it has such a copy; *is_rotated as it was kept. */
+bool token_slot_has_unsaved(const struct tokens *, const struct token_slot *, bool *is_rotated);
+/* Whether it was not said aloud lately that something is wrong with the grant; from now on it was. */
+bool token_slot_tell(const struct tokens *, struct token_slot *, uint64_t now_ms);
 /* Stores what was kept, if it still counts. Busy slots only. An error: it is still kept. */
 struct err token_slot_settle(struct tokens *, const struct env *, struct token_slot *) MUST_USE;
 

@@ -19,12 +19,23 @@ struct tokens *tokens_new(struct state_store *state, const struct token_key *key
 				  .transport = transport,
 				  .log = log,
 				  .at_once = TOKENS_AT_ONCE};
+	pthread_mutex_init(&tokens->lock, NULL);
 	return tokens;
 }
 
 void tokens_limit(struct tokens *tokens, unsigned at_once)
 {
 	tokens->at_once = at_once ? at_once : 1;
+}
+
+void token_lock(const struct tokens *tokens)
+{
+	pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&tokens->lock);
+}
+
+void token_unlock(const struct tokens *tokens)
+{
+	pthread_mutex_unlock((pthread_mutex_t *)(uintptr_t)&tokens->lock);
 }
 
 static void slot_free(struct token_slot *slot)
@@ -48,14 +59,16 @@ void tokens_free(struct tokens *tokens)
 		tokens->endpoints = endpoint->next;
 		free(endpoint);
 	}
+	pthread_mutex_destroy(&tokens->lock);
 	free(tokens);
 }
 
 struct token_slot *token_slot_hold(struct tokens *tokens, const char *name)
 {
 	size_t size = strlen(name) + 1;
-	struct token_slot *slot = tokens->slots;
 
+	token_lock(tokens);
+	struct token_slot *slot = tokens->slots;
 	while (slot && strcmp(slot->name, name) != 0)
 		slot = slot->next;
 	if (!slot) {
@@ -65,10 +78,11 @@ struct token_slot *token_slot_hold(struct tokens *tokens, const char *name)
 		tokens->slots = slot;
 	}
 	slot->users++;
+	token_unlock(tokens);
 	return slot;
 }
 
-void token_slot_drop(struct tokens *tokens, struct token_slot *slot, uint64_t now_ms)
+static void drop(struct tokens *tokens, struct token_slot *slot, uint64_t now_ms)
 {
 	bool is_told = slot->told_ms && now_ms - slot->told_ms < TOKENS_HELD_S * UINT64_C(1000);
 
@@ -81,34 +95,68 @@ void token_slot_drop(struct tokens *tokens, struct token_slot *slot, uint64_t no
 	slot_free(slot);
 }
 
-void token_slot_keep(struct token_slot *slot, const struct token_record *record, bool is_rotated,
-		     uint64_t base)
+void token_slot_drop(struct tokens *tokens, struct token_slot *slot, uint64_t now_ms)
+{
+	token_lock(tokens);
+	drop(tokens, slot, now_ms);
+	token_unlock(tokens);
+}
+
+bool token_slot_has_unsaved(const struct tokens *tokens, const struct token_slot *slot,
+			    bool *is_rotated)
+{
+	token_lock(tokens);
+	bool has_unsaved = slot->has_unsaved;
+	*is_rotated = slot->is_rotated;
+	token_unlock(tokens);
+	return has_unsaved;
+}
+
+bool token_slot_tell(const struct tokens *tokens, struct token_slot *slot, uint64_t now_ms)
+{
+	token_lock(tokens);
+	bool is_news = !slot->told_ms;
+	if (is_news)
+		slot->told_ms = now_ms;
+	token_unlock(tokens);
+	return is_news;
+}
+
+void token_slot_keep(const struct tokens *tokens, struct token_slot *slot,
+		     const struct token_record *record, bool is_rotated, uint64_t base)
 {
 	struct token_record copy = token_record_dup(record);
 
+	token_lock(tokens);
 	token_record_fini(&slot->unsaved);
 	slot->unsaved = copy;
 	slot->has_unsaved = true;
 	slot->is_rotated = is_rotated;
 	slot->base = base;
+	token_unlock(tokens);
 }
 
-static void forget(struct token_slot *slot)
+static void forget(const struct tokens *tokens, struct token_slot *slot)
 {
+	token_lock(tokens);
 	token_record_fini(&slot->unsaved);
 	slot->has_unsaved = slot->is_rotated = false;
+	token_unlock(tokens);
 }
 
 /* Another process may have written meanwhile: a new enrolment counts more than what we have, another
- * refresh of the same grant if it is younger. */
+ * refresh of the same grant if it is younger, and that somebody has removed it. */
 static bool is_overtaken(const struct token_slot *slot, const struct token_record *stored,
 			 uint64_t version)
 {
-	if (!version || version == slot->base)
+	if (version == slot->base)
 		return false;
+	if (!version)
+		return true;
 	return stored->grant != slot->unsaved.grant || stored->got_s > slot->unsaved.got_s;
 }
 
+/* Only who has made the slot busy changes what is unsaved, so here it is read without the lock. */
 struct err token_slot_settle(struct tokens *tokens, const struct env *env, struct token_slot *slot)
 {
 	struct token_record stored;
@@ -118,14 +166,14 @@ struct err token_slot_settle(struct tokens *tokens, const struct env *env, struc
 	struct err err =
 		token_record_get(tokens->state, env, tokens->key, slot->name, &stored, &version);
 	if (!err.kind && is_overtaken(slot, &stored, version)) {
-		forget(slot);
+		forget(tokens, slot);
 	} else if (!err.kind) {
 		err = token_record_put(tokens->state, env, tokens->key, slot->name, &slot->unsaved,
 				       version, &is_stale);
 		if (!err.kind && is_stale)
 			err = ERR(ERR_UPSTREAM, 0, "the stored token changes all the time");
 		if (!err.kind) {
-			forget(slot);
+			forget(tokens, slot);
 			LOG(tokens->log, LEVEL_NOTE, "token-stored-late");
 		}
 	}
@@ -133,13 +181,19 @@ struct err token_slot_settle(struct tokens *tokens, const struct env *env, struc
 	return err;
 }
 
-/* One that has not been tried in this pass. */
-static struct token_slot *find_late(struct tokens *tokens)
+/* One that has not been tried in this pass, made busy. */
+static struct token_slot *take_late(struct tokens *tokens, unsigned pass)
 {
+	token_lock(tokens);
 	struct token_slot *slot = tokens->slots;
-
-	while (slot && (!slot->has_unsaved || slot->is_busy || slot->pass == tokens->pass))
+	while (slot && (!slot->has_unsaved || slot->is_busy || slot->pass >= pass))
 		slot = slot->next;
+	if (slot) {
+		slot->pass = pass;
+		slot->users++;
+		slot->is_busy = true;
+	}
+	token_unlock(tokens);
 	return slot;
 }
 
@@ -147,17 +201,18 @@ void tokens_store_late(struct tokens *tokens, const struct env *env)
 {
 	struct token_slot *slot;
 
-	tokens->pass++;
-	while ((slot = find_late(tokens))) {
-		slot->pass = tokens->pass;
-		slot->users++;
-		slot->is_busy = true;
+	token_lock(tokens);
+	unsigned pass = ++tokens->pass;
+	token_unlock(tokens);
+	while ((slot = take_late(tokens, pass))) {
 		struct err err = token_slot_settle(tokens, env, slot);
 		if (err.kind && slot->is_rotated)
 			log_err(tokens->log, LEVEL_ALARM, "token-not-stored", err);
+		token_lock(tokens);
 		slot->err = OK; /* who waits may look for himself */
 		slot->is_busy = false;
 		slot->flight++;
-		token_slot_drop(tokens, slot, env->ops->now(env));
+		drop(tokens, slot, env->ops->now(env));
+		token_unlock(tokens);
 	}
 }

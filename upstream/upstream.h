@@ -44,6 +44,7 @@ enum poison_policy { POISON_PLACEHOLDER, POISON_HIDE, POISON_ERROR };           
 struct state_store;
 struct health;
 struct imap_memos;
+struct imap_warm;
 struct imap_quirks;
 struct uidl_format;
 
@@ -70,6 +71,7 @@ struct upstream_conf {
 	struct state_store *state; /* NULL: nothing outlives the process */
 	struct health *health;     /* NULL: nobody is ever in trouble */
 	struct imap_memos *memos;  /* NULL: each login learns all anew (M-02) */
+	struct imap_warm *warm;    /* NULL: no mailbox stays open behind its session (M-09) */
 	enum delete_policy delete_policy;
 	const char *archive; /* DELETE_ARCHIVE: the folder, UTF-8 as in the map */
 	bool may_create;     /* a missing target folder is created (D-13) */
@@ -90,6 +92,7 @@ struct upstream_conf {
 	bool is_shared;     /* lock=shared: several sessions at once (G-05) */
 	const struct uidl_format *uidl;   /* uidl=; NULL: stable (E-07) */
 	const struct imap_quirks *quirks; /* quirks=; NULL: chosen by what the server says */
+	unsigned connections; /* of the account at once (L-06); 0: by what is known of the server */
 };
 
 enum login_kind {
@@ -128,6 +131,12 @@ struct part {
 	uint64_t from, octets;
 };
 
+/* What will be fetched. */
+struct announced {
+	const struct message *message;
+	struct part part;
+};
+
 struct upstream_ops {
 	const char *name; /* "imap", "maildir" */
 	/* Log in and open the folder. On failure *out is NULL, nothing is left open, and `why` may
@@ -139,6 +148,11 @@ struct upstream_ops {
 	/* Fill the snapshot and seal it: stable order, sizes in octets with CRLF, UIDLs unique and
 	 * the same tomorrow. All or an error: never a part of the messages (C-05). */
 	struct err (*list)(struct upstream *, struct maildrop *) MUST_USE;
+	/* The client has asked already for these, in this order, behind what is fetched next: a store may
+	 * begin to get them. Called before fetch(), which may or may not follow for each; a later call
+	 * takes the place of an earlier one, `count` 0 included. Does not wait. May be NULL. */
+	void (*announce)(struct upstream *, const struct maildrop *, const struct announced *,
+			 size_t count);
 	/* Put a part of a message into the sink, as stored, not dot-stuffed, and return OK only if
 	 * the part is known to be whole (F-09). A sink's error ends the fetch and comes back
 	 * unchanged. ERR_MESSAGE: this one is gone, the rest is well. */
@@ -178,6 +192,8 @@ struct upstream {
 	/* Round trips to the server that open() and list() took, TCP, TLS and greeting included, for the
 	 * log (M-01). Set by list(). */
 	unsigned round_trips;
+	bool is_warm; /* it stood open since an earlier session, and no login was needed */
+	bool is_unasked; /* and nothing was asked: it had told in IDLE all that there was (M-11) */
 	/* Names the store for the lock (G-05): equal for two sessions exactly if they open the same
 	 * mailbox. */
 	char identity[128];

@@ -35,7 +35,7 @@ struct env_ops {
 	/* TLS as a client over `plain`, handshake included, under the limits of `plain`. Takes
 	 * `plain` over in any case: on failure it is closed and *out is NULL. ERR_POLICY: the
 	 * certificate is not good, or the server speaks no TLS that we do (B-13). ERR_UPSTREAM:
-	 * anything else. */
+	 * anything else; with the code ESTALE it may go well over another connection, at once. */
 	struct err (*secure)(const struct env *, struct stream *plain, const struct tls_policy *,
 			     struct stream **out) MUST_USE;
 	/* TLS as a server over `plain` with the certificates of `identity`; ownership as above.

@@ -58,6 +58,9 @@ struct stream {
 	/* For `popgate probe`: appends lines "key: value" about the connection, those of the layer
 	 * below first; what does not fit is left out. NULL: nothing to tell. */
 	void (*describe)(const struct stream *, struct buf *);
+	/* Whether nothing has come from below that was not read: no octet, no end, no fault. Does not
+	 * wait. NULL: that cannot be told. */
+	bool (*is_quiet)(const struct stream *);
 	/* Appends the channel binding data of the TLS below, which ties an authentication to the very
 	 * connection (RFC 5056): what no one in between can have too. NULL: there is none. */
 	bool (*binding)(const struct stream *, enum stream_binding, struct buf *);
@@ -113,6 +116,13 @@ static inline void stream_describe(const struct stream *stream, struct buf *out)
 {
 	if (stream && stream->describe)
 		stream->describe(stream, out);
+}
+
+/* Whether there is certainly nothing to be read now, without waiting for it. */
+static inline bool stream_is_quiet(const struct stream *stream)
+{
+	return stream && !stream->is_aborted && !stream_pending(stream) && stream->is_quiet &&
+	       stream->is_quiet(stream);
 }
 
 /* False if there is no such binding; nothing is appended then. */

@@ -22,6 +22,19 @@ bool text_number(const char *digits, size_t len, uint64_t max, uint64_t *out)
 	return true;
 }
 
+size_t text_decimal(char out[TEXT_DIGITS], uint64_t number)
+{
+	char digits[TEXT_DIGITS];
+	size_t at = TEXT_DIGITS;
+
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	memcpy(out, digits + at, TEXT_DIGITS - at);
+	return TEXT_DIGITS - at;
+}
+
 bool text_duration(const char *text, size_t len, uint64_t max_s, uint64_t *seconds)
 {
 	static const struct {

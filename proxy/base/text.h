@@ -12,6 +12,11 @@
  * On false *out is not touched. */
 bool text_number(const char *digits, size_t len, uint64_t max, uint64_t *out);
 
+/* Writes the digits of a number, no NUL behind them. Returns how many. A listing of 100,000 lines has
+ * as many numbers: printf() was half of its time. */
+enum { TEXT_DIGITS = 20 };
+size_t text_decimal(char out[TEXT_DIGITS], uint64_t);
+
 /* Reads a length of time: digits with s, m, h, d or w behind them, seconds if nothing is. False if it is
  * none, or above `max_s`; *seconds is then not touched. */
 bool text_duration(const char *text, size_t len, uint64_t max_s, uint64_t *seconds);

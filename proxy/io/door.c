@@ -9,6 +9,7 @@
 #include "proxy/io/door.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 enum {
 	BACKLOG = 1024, /* connections the kernel keeps for us */
 	BURST = 128,    /* accepted until others get their turn */
+	SHARE = 4, /* the same where another loop may be idle: a handshake costs milliseconds */
 };
 
 static void on_ready(uv_poll_t *poll, int status, int events);
@@ -55,7 +57,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < BURST && door->fd >= 0; i++) {
+	for (int i = 0; i < door->burst && door->fd >= 0; i++) {
 		struct err err =
 			tcp_accept(door->fibers, door->fd, door->in_max, door->out_max, &stream);
 		if (err.code == EAGAIN || err.code == EWOULDBLOCK) {
@@ -90,6 +92,22 @@ static int listen_on(const struct sockaddr_storage *address, int *fd)
 	return code;
 }
 
+/* Watches the socket, which is ours from now on, if it is to be. */
+static int open_on(struct door *door, int fd)
+{
+	int failed = uv_poll_init(door->fibers->loop, &door->poll, fd);
+
+	if (failed) {
+		close(fd);
+		return -failed;
+	}
+	uv_timer_init(door->fibers->loop, &door->pause);
+	door->poll.data = door->pause.data = door;
+	door->fd = fd;
+	watch(door);
+	return 0;
+}
+
 int door_open(struct door *door, struct fibers *fibers, const struct sockaddr_storage *address,
 	      const struct door_ops *ops, void *owner, size_t in_max, size_t out_max)
 {
@@ -98,21 +116,27 @@ int door_open(struct door *door, struct fibers *fibers, const struct sockaddr_st
 			      .fibers = fibers,
 			      .in_max = in_max,
 			      .out_max = out_max,
-			      .fd = -1};
+			      .fd = -1,
+			      .burst = BURST};
 	int fd, code = listen_on(address, &fd);
 
-	if (code)
-		return code;
-	int failed = uv_poll_init(fibers->loop, &door->poll, fd);
-	if (failed) {
-		close(fd);
-		return -failed;
-	}
-	uv_timer_init(fibers->loop, &door->pause);
-	door->poll.data = door->pause.data = door;
-	door->fd = fd;
-	watch(door);
-	return 0;
+	return code ? code : open_on(door, fd);
+}
+
+int door_open_also(struct door *door, struct door *first, struct fibers *fibers, void *owner)
+{
+	*door = (struct door){.ops = first->ops,
+			      .owner = owner,
+			      .fibers = fibers,
+			      .in_max = first->in_max,
+			      .out_max = first->out_max,
+			      .fd = -1,
+			      .burst = SHARE};
+	/* A descriptor of its own, so that each can close when it likes. */
+	int fd = fcntl(first->fd, F_DUPFD_CLOEXEC, 0);
+
+	first->burst = SHARE;
+	return fd < 0 ? errno : open_on(door, fd);
 }
 
 void door_close(struct door *door)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* door.h - a listening socket. Whoever comes is accepted at once and handed on as a stream.
+/* door.h - a listening socket. Whoever comes is accepted at once and handed on as a stream. Several
+ * loops may keep the same door open: whoever is free first accepts.
  *
  * When there is no descriptor or memory for another connection, those who wait stay in the kernel's
  * queue, and the door looks again every DOOR_PAUSE_MS (L-11).
@@ -28,7 +29,8 @@ struct door {
 	size_t in_max, out_max;
 	uv_poll_t poll;
 	uv_timer_t pause;
-	int fd; /* -1: closed */
+	int fd;    /* -1: closed */
+	int burst; /* connections accepted until others get their turn */
 	bool is_short;
 };
 
@@ -37,7 +39,12 @@ struct door {
 int door_open(struct door *, struct fibers *, const struct sockaddr_storage *address,
 	      const struct door_ops *, void *owner, size_t in_max, size_t out_max);
 
-/* Nobody comes any more. A door that is closed, or that did not open, may be closed again. The struct must
+/* The same socket once more, for another loop and with another owner; at most one thread touches either
+ * struct. From now on both accept few connections at a time, so that others get their share. As
+ * door_open(). Before the loop of either runs. */
+int door_open_also(struct door *, struct door *first, struct fibers *, void *owner);
+
+/* Nobody comes any more by this one. A door that is closed, or that did not open, may be closed again. The struct must
  * stay until the loop has run once more. */
 void door_close(struct door *);
 

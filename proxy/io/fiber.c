@@ -24,10 +24,17 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define FIBER_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define FIBER_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define FIBER_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define FIBER_TSAN 1
 #endif
+#endif
+#ifdef FIBER_TSAN
+#include <sanitizer/tsan_interface.h>
 #endif
 #ifdef FIBER_ASAN
 #include <sanitizer/asan_interface.h>
@@ -63,6 +70,7 @@ struct fiber {
 	bool is_woken; /* a wake is owed to the next fiber_wait() */
 	bool is_swept; /* its dead pages were given back in this park */
 	unsigned valgrind_id;
+	void *tsan; /* ThreadSanitizer's idea of it, while it is alive */
 };
 
 static size_t page_size(void)
@@ -191,6 +199,35 @@ static void stack_put_back(struct fibers *fibers, struct fiber *fiber)
 	fibers->idle_count++;
 }
 
+static void tsan_enter(struct fibers *fibers, struct fiber *fiber)
+{
+#ifdef FIBER_TSAN
+	fibers->main_tsan = __tsan_get_current_fiber();
+	__tsan_switch_to_fiber(fiber->tsan, 0);
+#else
+	(void)fibers;
+	(void)fiber;
+#endif
+}
+
+static void tsan_begin(struct fiber *fiber)
+{
+#ifdef FIBER_TSAN
+	fiber->tsan = __tsan_create_fiber(0);
+#else
+	(void)fiber;
+#endif
+}
+
+static void tsan_end(struct fiber *fiber)
+{
+#ifdef FIBER_TSAN
+	__tsan_destroy_fiber(fiber->tsan);
+#else
+	(void)fiber;
+#endif
+}
+
 /* From a fiber to the loop's stack. `is_last`: it never comes back. */
 static void leave(struct fiber *fiber, bool is_last)
 {
@@ -200,6 +237,9 @@ static void leave(struct fiber *fiber, bool is_last)
 	__sanitizer_start_switch_fiber(is_last ? NULL : &fake, fibers->main_low, fibers->main_size);
 #else
 	(void)is_last;
+#endif
+#ifdef FIBER_TSAN
+	__tsan_switch_to_fiber(fibers->main_tsan, 0);
 #endif
 	switch_stack(&fiber->sp, fibers->main_sp);
 #ifdef FIBER_ASAN
@@ -245,6 +285,7 @@ static void fiber_end(struct fibers *fibers, struct fiber *fiber)
 	if (fiber->next)
 		fiber->next->previous = fiber->previous;
 	fibers->alive--;
+	tsan_end(fiber);
 	stack_put_back(fibers, fiber);
 }
 
@@ -257,6 +298,7 @@ static void resume(struct fibers *fibers, struct fiber *fiber)
 	void *fake = NULL;
 	__sanitizer_start_switch_fiber(&fake, stack_low(fiber), stack_size(fiber));
 #endif
+	tsan_enter(fibers, fiber);
 	switch_stack(&fibers->main_sp, fiber->sp);
 #ifdef FIBER_ASAN
 	__sanitizer_finish_switch_fiber(fake, NULL, NULL);
@@ -372,6 +414,7 @@ struct err fiber_spawn(struct fibers *fibers, void (*run)(void *), void *arg)
 	fibers->all = fiber;
 	fibers->alive++;
 	stack_paint(fiber);
+	tsan_begin(fiber);
 	fiber->sp = switch_make(stack_low(fiber), stack_size(fiber), fiber_main, fiber);
 	enqueue(fibers, fiber);
 	return OK;

@@ -41,6 +41,7 @@ struct fibers {
 	void *main_sp;
 	const void *main_low; /* the loop's own stack, learnt for AddressSanitizer */
 	size_t main_size;
+	void *main_tsan; /* ThreadSanitizer's idea of the loop's own stack */
 	size_t turn_octets; /* moved by the current fiber since it was resumed: tcp.c's budget */
 	size_t deepest;
 	uv_prepare_t prepare;

@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #ifdef __linux__
 #include <linux/sockios.h>
@@ -84,8 +85,7 @@ static void on_closed(uv_handle_t *handle)
 		wake(tcp);
 }
 
-/* Gives both handles back to libuv. A write that is under way comes back with ECANCELED. */
-static void let_go(struct tcp *tcp)
+void tcp_let_go(struct tcp *tcp)
 {
 	if (tcp->is_closed)
 		return;
@@ -149,7 +149,7 @@ static void on_timer(uv_timer_t *timer)
 		return;
 	}
 	tcp->broken = ETIMEDOUT;
-	let_go(tcp);
+	tcp_let_go(tcp);
 }
 
 static void timer_start(struct tcp *tcp)
@@ -381,7 +381,7 @@ static void tcp_abort(struct stream *stream)
 
 	if (!tcp->broken)
 		tcp->broken = ECANCELED;
-	let_go(tcp);
+	tcp_let_go(tcp);
 	if (tcp->into)
 		decide_read(tcp, UV_ECANCELED, 0);
 }
@@ -406,9 +406,14 @@ static void tcp_close(struct stream *stream)
 	struct tcp *tcp = (struct tcp *)stream;
 
 	assert(!tcp->sleeper);
+	if (tcp->is_adrift) {
+		close(tcp->adrift_fd);
+		tcp_free(tcp);
+		return;
+	}
 	if (!tcp->is_closed)
 		discard_unread(tcp);
-	let_go(tcp);
+	tcp_let_go(tcp);
 	if (!tcp->fibers->current && tcp->closing) {
 		tcp->is_orphan = true;
 		return;

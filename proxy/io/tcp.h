@@ -25,6 +25,15 @@ struct err tcp_accept(struct fibers *, int listener, size_t in_max, size_t out_m
 struct err tcp_dial(struct fibers *, const char *host, unsigned port, const char *source,
 		    uint64_t limit_ms, struct stream **out) MUST_USE;
 
+/* From one loop to another, in two steps: the stream, with all it holds and with whatever stands upon it,
+ * stays the same struct. First from a fiber that alone uses it, on the thread it is on: waits until libuv
+ * has let go of it. Until the second step nobody may touch it but to close it or to read what it holds. An
+ * error, ERR_CLIENT with EMFILE for instance, leaves it as it was. */
+struct err tcp_detach(struct stream *) MUST_USE;
+/* Then on the thread of `fibers`, which need not be in a fiber. What cannot be attached fails from then
+ * on. */
+void tcp_attach(struct stream *, struct fibers *);
+
 /* The peer's address as text, "192.0.2.7:40112" or "[2001:db8::1]:40112"; `size` octets, 64 are
  * enough. */
 struct sockaddr_storage;

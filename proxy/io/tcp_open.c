@@ -27,6 +27,16 @@ static void tcp_describe(const struct stream *stream, struct buf *out)
 			  ntohs(is_six ? tcp->peer.in6.sin6_port : tcp->peer.in.sin_port));
 }
 
+static bool tcp_is_quiet(const struct stream *stream)
+{
+	const struct tcp *tcp = (const struct tcp *)stream;
+	char octet;
+
+	return !tcp->broken && !tcp->is_closed &&
+	       recv(tcp_fd(tcp), &octet, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	       (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 struct err tcp_new(struct fibers *fibers, enum err_kind kind, size_t in_max, size_t out_max,
 		   struct tcp **out)
 {
@@ -35,6 +45,7 @@ struct err tcp_new(struct fibers *fibers, enum err_kind kind, size_t in_max, siz
 	*out = NULL;
 	stream_init(&tcp->stream, &tcp_ops, kind, in_max, out_max);
 	tcp->stream.describe = tcp_describe;
+	tcp->stream.is_quiet = tcp_is_quiet;
 	tcp->unacked_ms = UNACKED_MS;
 	tcp->fibers = fibers;
 	int failed = uv_tcp_init(fibers->loop, &tcp->handle);

@@ -44,6 +44,8 @@ struct tcp {
 	bool is_orphan;      /* closed where no fiber could wait: freed by libuv's last callback */
 	unsigned unacked_ms; /* TCP_USER_TIMEOUT, where there is one */
 	bool is_closed;      /* uv_close was called */
+	bool is_adrift;      /* between two loops: there are no handles, but `adrift_fd` */
+	int adrift_fd;
 };
 
 extern const struct stream_ops tcp_ops;
@@ -55,6 +57,10 @@ int tcp_fd(const struct tcp *);
  * it. An error of `kind` if libuv refuses. */
 struct err tcp_new(struct fibers *, enum err_kind kind, size_t in_max, size_t out_max,
 		   struct tcp **out) MUST_USE;
+
+/* Gives both handles back to libuv, if that was not done; on_closed wakes `sleeper` when it has let go. A
+ * write that is under way comes back with ECANCELED. */
+void tcp_let_go(struct tcp *);
 
 /* The connection that was dialled is there: sets its options and learns the peer's address. */
 void tcp_connected(struct tcp *);

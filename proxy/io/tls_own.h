@@ -37,6 +37,8 @@ void tls_sessions_release(struct tls_sessions *); /* NULL is fine */
 struct tls_visit;
 struct tls_visit *tls_visit_new(struct tls_sessions *, SSL *, const char *host);
 void tls_visit_free(struct tls_visit *); /* NULL is fine */
+/* The handshake has failed: true: that may be because a session was offered, and none will be again. */
+bool tls_visit_failed(struct tls_visit *);
 
 /* tls_peer.c. Has the handshake insist on the host's name; false: it is none. */
 bool tls_peer_expect(SSL *, const char *host);

@@ -5,6 +5,9 @@
  * A ticket of TLS 1.3 is for one use, and servers give two at a time; one of TLS 1.2 serves again. What is
  * resumed was verified by a full handshake for the same name with the same CA, an hour ago at most, with
  * a certificate that is valid still. Early data is never sent.
+ *
+ * Some servers do not decline a session but break on it: OpenSSL's that ask for client certificates and
+ * have set no session id context. They are never offered another one.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +29,7 @@ struct host {
 	char *name;
 	SSL_SESSION *tickets[TICKETS_MAX]; /* the newest last */
 	size_t count;
+	bool is_averse; /* it has broken on a session */
 };
 
 struct tls_sessions {
@@ -36,6 +40,7 @@ struct tls_sessions {
 struct tls_visit {
 	struct tls_sessions *sessions; /* held */
 	char *host;                    /* owned */
+	bool is_offered;
 };
 
 /* The host's row, moved to the front. */
@@ -96,6 +101,8 @@ static int on_ticket(SSL *ssl, SSL_SESSION *ticket)
 	if (!visit || !SSL_SESSION_is_resumable(ticket))
 		return 0;
 	struct host *host = find(visit->sessions, visit->host);
+	if (host && host->is_averse)
+		return 0;
 	put(host ? host : add(visit->sessions, visit->host), ticket);
 	return 1;
 }
@@ -164,10 +171,22 @@ struct tls_visit *tls_visit_new(struct tls_sessions *sessions, SSL *ssl, const c
 	visit->sessions = tls_sessions_hold(sessions);
 	visit->host = text_dup(name);
 	SSL_set_app_data(ssl, visit);
-	if (ticket)
-		SSL_set_session(ssl, ticket);
+	visit->is_offered = ticket && SSL_set_session(ssl, ticket);
 	SSL_SESSION_free(ticket);
 	return visit;
+}
+
+bool tls_visit_failed(struct tls_visit *visit)
+{
+	if (!visit->is_offered)
+		return false;
+	struct host *host = find(visit->sessions, visit->host);
+	if (!host)
+		host = add(visit->sessions, visit->host);
+	host->is_averse = true;
+	while (host->count)
+		SSL_SESSION_free(host->tickets[--host->count]);
+	return true;
 }
 
 void tls_visit_free(struct tls_visit *visit)

@@ -3,6 +3,7 @@
 #include "proxy/io/tlsconf.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ enum { SELF_SIGNED_S = 365 * 24 * 3600 };
 struct tls_server_conf {
 	SSL_CTX *context;
 	struct tls_pairs *pairs; /* NULL: self-signed */
-	unsigned holders;
+	atomic_uint holders; /* of several threads */
 };
 
 /* OpenSSL would ask on the terminal. */
@@ -179,7 +180,9 @@ static struct tls_server_conf *conf_around(SSL_CTX *context, struct tls_pairs *p
 {
 	struct tls_server_conf *conf = mem_alloc(sizeof *conf);
 
-	*conf = (struct tls_server_conf){context, pairs, 1};
+	conf->context = context;
+	conf->pairs = pairs;
+	atomic_init(&conf->holders, 1);
 	return conf;
 }
 
@@ -271,13 +274,13 @@ struct err tls_server_conf_new_selfsigned(struct tls_server_conf **out)
 
 struct tls_server_conf *tls_server_conf_hold(struct tls_server_conf *conf)
 {
-	conf->holders++;
+	atomic_fetch_add(&conf->holders, 1);
 	return conf;
 }
 
 void tls_server_conf_release(struct tls_server_conf *conf)
 {
-	if (!conf || --conf->holders)
+	if (!conf || atomic_fetch_sub(&conf->holders, 1) > 1)
 		return;
 	SSL_CTX_free(conf->context);
 	tls_pairs_free(conf->pairs);

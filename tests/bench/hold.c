@@ -5,9 +5,11 @@
  *
  * 1. Opens SESSIONS (5000) sessions on 127.0.0.1:PORT, each as a user of its own, 50 at a time, and
  *    weighs the process PID before and after: its proportional set size, per session.
- * 2. Sends RATE (500) NOOPs a second over the held sessions, round robin, for half of SECONDS (20).
- * 3. The same for SECONDS while LISTERS (3) clients log in to maildrops of MESSAGES (100,000) and
+ * 2. Polls each of them once: UIDL in one session after the other, all within half of SECONDS (20).
+ * 3. Sends RATE (500) NOOPs a second over the held sessions, round robin, for half of SECONDS.
+ * 4. The same for SECONDS while LISTERS (3) clients log in to maildrops of MESSAGES (100,000) and
  *    do STAT, LIST, UIDL, QUIT over and over.
+ * 5. Sends QUIT in all that are held.
  *
  * NOOPs leave by the clock and do not wait for the answers to earlier ones, so a server that stands
  * still for 100 ms is seen by every NOOP of that time. `lag` is how late this program itself was:
@@ -53,7 +55,7 @@ struct bench {
 	struct client *clients; /* the held ones, then the listers */
 	unsigned opened, held;
 	bool listing; /* listers start over after QUIT */
-	struct samples *noops, lists;
+	struct samples *noops, lists, logins, polls;
 };
 
 static uint64_t now_ns(void)
@@ -163,11 +165,13 @@ static void client_go_on(struct bench *b, struct client *c)
 		ask(c, PASS, "PASS secret\r\n");
 		break;
 	case PASS:
-		b->held += !c->lister;
-		if (c->lister)
+		if (c->lister) {
 			ask(c, STAT, "STAT\r\n");
-		else
-			c->step = HELD;
+			break;
+		}
+		b->held++;
+		sample(&b->logins, now_ns() - c->sent_ns);
+		c->step = HELD;
 		break;
 	case NOOP:
 		sample(b->noops, now_ns() - c->sent_ns);
@@ -178,6 +182,11 @@ static void client_go_on(struct bench *b, struct client *c)
 		break;
 	case LIST:
 	case UIDL:
+		if (!c->lister) {
+			sample(&b->polls, now_ns() - c->sent_ns);
+			c->step = HELD;
+			break;
+		}
 		if (c->lines != b->messages + 2)
 			give_up(c, "a listing", "of the wrong length");
 		if (c->step == LIST)
@@ -186,6 +195,12 @@ static void client_go_on(struct bench *b, struct client *c)
 			ask(c, QUIT, "QUIT\r\n");
 		break;
 	case QUIT:
+		if (!c->lister) {
+			b->held--;
+			close(c->fd);
+			c->step = CLOSED;
+			break;
+		}
 		sample(&b->lists, now_ns() - c->sent_ns);
 		close(c->fd);
 		c->step = CLOSED;
@@ -255,6 +270,43 @@ static void open_all(struct bench *b)
 	fflush(stdout);
 }
 
+/* A listing in each session, one after the other. */
+static void poll_all(struct bench *b, unsigned seconds)
+{
+	uint64_t start = now_ns(), limit = start + 60 * 1000000000ull + seconds * 1000000000ull;
+
+	for (unsigned i = 0; i < b->sessions; i++) {
+		struct client *c = &b->clients[i];
+		wait_until(b, start + (uint64_t)i * seconds * 1000000000u / b->sessions);
+		c->sent_ns = now_ns();
+		ask(c, UIDL, "UIDL\r\n");
+	}
+	while (b->polls.count < b->sessions) {
+		wait_until(b, now_ns() + 10000000);
+		if (now_ns() > limit)
+			give_up(&b->clients[0], "polls too slow", "");
+	}
+	report("poll", &b->polls);
+}
+
+static void quit_all(struct bench *b)
+{
+	uint64_t limit = now_ns() + 60 * 1000000000ull;
+
+	for (unsigned i = 0; i < b->sessions; i++) {
+		if (b->clients[i].step != HELD)
+			give_up(&b->clients[i], "no answer", "");
+		ask(&b->clients[i], QUIT, "QUIT\r\n");
+		wait_until(b, now_ns() + 100000);
+	}
+	while (b->held > 0) {
+		wait_until(b, now_ns() + 10000000);
+		if (now_ns() > limit)
+			give_up(&b->clients[0], "QUIT too slow", "");
+	}
+	printf("quit sessions=%u\n", b->sessions);
+}
+
 static void noops(struct bench *b, const char *name, unsigned seconds)
 {
 	size_t count = (size_t)b->rate * seconds, skipped = 0;
@@ -293,7 +345,7 @@ static unsigned number(const char *text)
 
 int main(int argc, char **argv)
 {
-	struct bench b = {5000, 3, 100000, 500, 20, 0, 0, 0, NULL, 0, 0, true, NULL, {0}};
+	struct bench b = {5000, 3, 100000, 500, 20, 0, 0, 0, NULL, 0, 0, true, NULL, {0}, {0}, {0}};
 	struct rlimit files;
 	int option;
 
@@ -321,16 +373,22 @@ int main(int argc, char **argv)
 	b.clients = zeroed(b.sessions + b.listers, sizeof *b.clients);
 	b.lists.us = zeroed(100000, sizeof *b.lists.us);
 	b.lists.max = 100000;
+	b.logins = (struct samples){zeroed(b.sessions, sizeof(uint32_t)), 0, b.sessions};
+	b.polls = (struct samples){zeroed(b.sessions, sizeof(uint32_t)), 0, b.sessions};
 	for (unsigned i = 0; i < b.sessions + b.listers; i++) {
 		b.clients[i].lister = i >= b.sessions;
 		b.clients[i].number = i < b.sessions ? i : i - b.sessions;
 	}
 	open_all(&b);
+	report("login", &b.logins);
+	poll_all(&b, (b.seconds + 1) / 2);
 	noops(&b, "noop_alone", (b.seconds + 1) / 2);
 	for (unsigned i = 0; i < b.listers; i++)
 		client_open(&b, &b.clients[b.sessions + i]);
 	noops(&b, "noop_beside_listers", b.seconds);
+	b.listing = false;
 	report("listing", &b.lists);
 	printf("memory_peak after_kib=%ld\n", pss_kib(b.pid));
+	quit_all(&b);
 	return 0;
 }

@@ -268,12 +268,27 @@ static void check_rest(struct imap_script *script)
 {
 	size_t len = buf_len(&script->heard);
 	const char *said = buf_data(&script->heard);
+
+	if (len > 6 && !memcmp(said, "DONE\r\n", 6)) { /* an IDLE that stood to the end */
+		said += 6;
+		len -= 6;
+	}
 	struct line rest = {said, len}, none = {"", 0};
 	const char *word = len ? memchr(said, ' ', len) : NULL;
 
 	if (!len || (word && len - (size_t)(word - said) == 9 && !memcmp(word, " LOGOUT\r\n", 9)))
 		return;
 	fail(script, "the client said more than it should", none, rest);
+}
+
+/* Nothing that the server would say unasked, nor an end. */
+static bool script_is_quiet(const struct stream *base)
+{
+	const struct script_stream *stream = (const struct script_stream *)base;
+	struct line step = next_line(stream->script);
+
+	return !stream->is_lost && !buf_len(&stream->script->pending) && !begins(step, "S") &&
+	       !begins(step, "@cut") && !begins(step, "@end");
 }
 
 static void script_close(struct stream *base)
@@ -318,6 +333,7 @@ static struct err script_dial(void *arg, const char *host, unsigned port, struct
 	}
 	struct script_stream *stream = mem_alloc(sizeof *stream);
 	stream_init(&stream->stream, &script_ops, ERR_UPSTREAM, 65536, 16384);
+	stream->stream.is_quiet = script_is_quiet;
 	stream->script = script;
 	script->stream = stream;
 	*out = &stream->stream;

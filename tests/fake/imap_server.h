@@ -17,7 +17,7 @@
  * server has the same mailboxes: any name and password do.
  *
  * imap_server.c keeps the mailboxes; imap_server_family.c is the table of families;
- * imap_server_talk.c is a connection and its commands, imap_server_reply.c what it is told,
+ * imap_server_talk.c is a connection and its commands, imap_server_mix.c answers of several in another order, imap_server_reply.c what it is told,
  * imap_server_folder.c those about folders, imap_server_fetch.c FETCH, imap_server_change.c what
  * changes messages, imap_server_set.c sets of UIDs and words.
  */
@@ -162,6 +162,7 @@ struct imap_server {
 	struct server_connection *live[SERVER_CONNECTIONS];
 	unsigned connections; /* there ever were */
 	unsigned commands;    /* likewise */
+	unsigned flights;     /* times that all that was told had been obeyed, and more came */
 	uint64_t seed;        /* of what a fault leaves to chance */
 
 	/* The test's to set. */
@@ -178,7 +179,11 @@ struct imap_server {
 	enum server_fault (*on_command)(void *arg, struct imap_server *, const char *command);
 	/* Whether a mail may be marked \Deleted or moved away over a connection; NULL: all may. */
 	bool (*may_remove)(void *arg, uint64_t id);
-	void *arg; /* of both */
+	/* Of several FETCHes of bodies that came together, which is answered on: a number below `below`
+	 * (RFC 9051 section 5.5). NULL: they are answered in their order. */
+	uint32_t (*pick)(void *arg, uint32_t below);
+	void *arg;           /* of all three */
+	bool tells_uid_last; /* in FETCH replies */
 
 	unsigned crimes;
 	char crime[256];  /* the first, in words */

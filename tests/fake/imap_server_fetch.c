@@ -223,7 +223,7 @@ static void fetch_one(struct server_connection *conn, const struct wants *wants,
 	put(conn, conn->is_uidonly ? " UIDFETCH (X-NONE NIL" : " FETCH (X-NONE NIL");
 	if (wants->size && size_first)
 		put_number(conn, " RFC822.SIZE %llu", size_of(conn, mail));
-	if (!conn->is_uidonly)
+	if (!conn->is_uidonly && !conn->server->tells_uid_last)
 		put_number(conn, " UID %llu", msg->uid);
 	if (wants->size && !size_first)
 		put_number(conn, " RFC822.SIZE %llu", size_of(conn, mail));
@@ -243,6 +243,8 @@ static void fetch_one(struct server_connection *conn, const struct wants *wants,
 		put_number(conn, " RFC822 {%llu}\r\n", mail->len);
 		tell_more(conn, mail->octets, mail->len);
 	}
+	if (!conn->is_uidonly && conn->server->tells_uid_last)
+		put_number(conn, " UID %llu", msg->uid);
 	put(conn, ")\r\n");
 }
 

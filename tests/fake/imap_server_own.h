@@ -23,6 +23,7 @@ struct server_connection {
 	bool is_lost, is_stalled, has_ended; /* reset; silent for ever; closed by the server */
 	uint64_t wait_ms, until_ms;
 	struct buf heard, pending; /* not yet obeyed; not yet taken */
+	size_t flight;             /* octets of `heard` that came with what was obeyed last */
 
 	bool is_in, has_id, was_bad, is_uidonly;
 	bool awaits_password;         /* AUTHENTICATE has said "+" */
@@ -90,6 +91,13 @@ void do_store(struct server_connection *, struct words *);
 void do_expunge(struct server_connection *, const char *set);
 void do_copy(struct server_connection *, struct words *, bool is_move);
 void do_search(struct server_connection *, struct words *);
+
+/* imap_server_talk.c. Obeys the first command that was heard. */
+void server_obey_first(struct server_connection *);
+
+/* imap_server_mix.c. If the next commands are FETCHes of bodies, two or three: obeys them and answers in
+ * the order that server->pick has. False: they are not, and nothing is done. */
+bool server_mix(struct server_connection *);
 
 /* imap_server.c. */
 void server_crime(struct imap_server *, const char *format, ...)

@@ -306,6 +306,20 @@ static bool obey_next(struct server_connection *conn)
 
 	if (!len || conn->is_lost || conn->is_stalled || conn->has_ended)
 		return buf_len(&conn->pending) > 0;
+	if (!conn->server->pick || !server_mix(conn))
+		server_obey_first(conn);
+	return true;
+}
+
+void server_obey_first(struct server_connection *conn)
+{
+	size_t len = whole_command(conn);
+
+	if (len > conn->flight) {
+		conn->server->flights++;
+		conn->flight = buf_len(&conn->heard);
+	}
+	conn->flight -= len;
 	char *text = mem_dup(buf_data(&conn->heard), len);
 	buf_drop(&conn->heard, len);
 	if (len > 1 && text[len - 2] == '\r')
@@ -313,7 +327,6 @@ static bool obey_next(struct server_connection *conn)
 	else
 		server_crime(conn->server, "a line without CR");
 	free(text);
-	return true;
 }
 
 /* --- the stream ------------------------------------------------------------------------------- */

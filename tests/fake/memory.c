@@ -155,7 +155,7 @@ static void memory_close(struct upstream *up, const struct maildrop *drop,
 		const struct message *msg = &drop->messages[i];
 		struct memory_message *own = find(memory, msg->uid);
 		if (own && msg->marks & MARK_MEASURED)
-			own->measured = msg->octets + (uint64_t)(int64_t)msg->measured;
+			own->measured = maildrop_measured(drop, msg);
 	}
 	free(up);
 }

@@ -9,6 +9,7 @@ import concurrent.futures
 import imaplib
 import itertools
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -154,7 +155,7 @@ def check_log(gate):
     """No secret in the log, in any form that a careless line would give it."""
     auth_rig.check_text(gate.log(), set().union(*gate.secrets), "log")
     for line in gate.log().splitlines():
-        assert "AddressSanitizer" not in line and "runtime error" not in line, line
+        assert not re.search("(Address|Thread)Sanitizer|runtime error", line), line
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ import time
 PASSWORD = "Kw7-gEheim-9x"  # of every test user
 SCRIPT_PASSWORD = "secret"  # the same in tests/transcript
 OWNER = pwd.getpwnam("nobody")
+KEEP = os.environ.get("POPGATE_KEEP", "0")  # likewise: most tests wait for the end of upstream connections
+WORKERS = os.environ.get("POPGATE_WORKERS", "auto")  # of every popgate that a test does not say it for
 
 
 GIVEN = set()  # the kernel may name a port that nobody listens on yet a second time
@@ -360,6 +362,8 @@ user  = {OWNER.pw_name}
 cert  = {self.cert}
 key   = {self.key}
 {"" if "failure_delay" in settings else "failure_delay = 0"}
+{"" if "workers" in settings else f"workers = {WORKERS}"}
+{"" if "keep" in settings else f"keep = {KEEP}"}
 {settings}
 
 [listener clear]

@@ -251,16 +251,28 @@ def test_capa_at_every_point(gates, contexts, auth_dovecot):
             assert ("STLS" in capa(pop)) is False
 
 
+def server_first(gate, name, context):
+    """What an unproved client is told behind the nonce: salt and iterations."""
+    with connect(gate, "tls", context) as pop:
+        first = sasl.challenge(pop.cmd("AUTH SCRAM-SHA-256 " + sasl.b64(f"n,,n={name},r=abcdefgh"))).decode()
+        pop.cmd("*")
+    return re.sub("^r=[^,]*,", "", first)
+
+
 def test_unknown_names_have_one_salt(gates, contexts):
     """J-05: who asks twice cannot tell an unknown name from a known one."""
-    said = []
-    for name in ("nobody", "nobody", "noone"):
-        with connect(gates("scram-sha-256"), "tls", contexts["1.3"]) as pop:
-            first = sasl.challenge(pop.cmd("AUTH SCRAM-SHA-256 " + sasl.b64(f"n,,n={name},r=abcdefgh"))).decode()
-            said.append(re.sub("^r=[^,]*,", "", first))
-            pop.cmd("*")
+    said = [server_first(gates("scram-sha-256"), name, contexts["1.3"]) for name in ("nobody", "nobody", "noone")]
     assert said[0] == said[1] != said[2]
     assert said[0].endswith("i=4096"), "another iteration count than that of the map's entries"
+
+
+def test_salts_outlive_a_restart(gates, contexts):
+    """Nor by asking again when popgate was restarted."""
+    gate, names = gates("scram-sha-256"), (USER, "nobody", "noone")
+    before = [server_first(gate, name, contexts["1.3"]) for name in names]
+    gate.stop()
+    gate.start()
+    assert [server_first(gate, name, contexts["1.3"]) for name in names] == before
 
 
 MALFORMED = ["!", "A", "AA", "AAA", "A===", "AA=", "AAA==", "=AAA", "A=AA", "AA=A", "AAAA=", "AAAA==", "AAAA====",

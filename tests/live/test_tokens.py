@@ -87,7 +87,7 @@ def office(new_gate, authority, server, provider):
         gate = new_gate(auth_rig.SETTINGS + settings + profile("test", server, authority, more), stores={})
         auth_rig.set_token_key(gate, "token.key")
         gate.set_map(entries + "".join(
-            f"{name} upstream={upstream} ca={authority.ca} login={name} oauth=test lock=shared "
+            f"{name} upstream={upstream} ca={authority.ca} login={name} oauth=test lock=shared connections=60 "
             f"local={{plain}}{rig.PASSWORD}\n" for name in names))
         gate.secrets += [server.secrets, {CLIENT_SECRET}]
         auth_rig.skip_if_absent(gate)

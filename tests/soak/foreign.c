@@ -149,6 +149,7 @@ static void restore(struct world *world)
 	inbox->uidnext = inbox->messages[inbox->count - 1].uid + 1;
 	world->is_restored = true;
 	world->restored_for = 0;
+	world_lose_warm(world); /* nobody restores below open connections */
 	world_say(world, "a backup is restored: UIDNEXT %u", inbox->uidnext);
 	renumbered(world);
 }

@@ -12,6 +12,7 @@
 #include "tests/soak/bot.h"
 #include "upstream/health.h"
 #include "upstream/imap_memo.h"
+#include "upstream/imap_warm.h"
 #include "upstream/imap_quirks.h"
 
 enum { FIRST_MAILS = 12, WELL_MS = 20 * 60 * 1000, AGE_S = 3 * 60 * 60, SETTLE_ROUNDS = 3 };
@@ -185,6 +186,12 @@ static enum server_fault on_command(void *arg, struct imap_server *server, const
 	return fault;
 }
 
+/* Whose answer goes on, where several FETCHes are under way. */
+static uint32_t pick(void *arg, uint32_t below)
+{
+	return world_chance(arg, below);
+}
+
 /* The process may crash with what it has just written on disk and nobody told. */
 static void after_put(void *arg)
 {
@@ -245,13 +252,54 @@ static void close_state(struct world *world)
 	world->state.below->ops->close(world->state.below);
 }
 
+/* What is due for mailboxes that stay open. */
+static void tend_warm(struct world *world)
+{
+	struct parked *parked;
+
+	while (world->stand.conf.warm && (parked = imap_warm_due(world->stand.conf.warm)))
+		imap_warm_tend(world->stand.conf.warm, parked);
+}
+
+static void end_warm(struct world *world)
+{
+	if (!world->stand.conf.warm)
+		return;
+	imap_warm_drop(world->stand.conf.warm);
+	tend_warm(world);
+	imap_warm_free(world->stand.conf.warm);
+	world->stand.conf.warm = NULL;
+}
+
+static void begin_warm(struct world *world)
+{
+	struct imap_warm_conf conf = {.keep_ms = WELL_MS,
+				      .fresh_ms = world->has_idle ? 60000 : 0,
+				      .proof_ms = 3600000,
+				      .most = 2,
+				      .octets = 1 << 20};
+
+	world->warm_log = (struct log){.target = &world->log};
+	if (world->has_warm)
+		world->stand.conf.warm =
+			imap_warm_new(&world->server.world.env, &world->warm_log, &conf);
+}
+
+void world_lose_warm(struct world *world)
+{
+	end_warm(world);
+	begin_warm(world);
+}
+
 static void restart(struct world *world)
 {
+	end_warm(world);
 	stand_restart(&world->stand);
 	health_free(world->stand.conf.health);
 	world->stand.conf.health = world->has_health ? health_new() : NULL;
 	imap_memos_free(world->stand.conf.memos);
 	world->stand.conf.memos = imap_memos_new();
+	begin_warm(world);
 	close_state(world);
 	open_state(world);
 	world->is_dead = false;
@@ -286,6 +334,8 @@ void world_session(struct world *world)
 		world_event(world, "");
 	world->server.world.now_ms += world_chance(world, WELL_MS);
 	set_trouble(world);
+	if (world_odds(world, 2))
+		tend_warm(world);
 	world_run(world, world_chance(world, 3) / 2, world_chance(world, BOT_KINDS));
 	if (world->is_dead || world_odds(world, 6))
 		restart(world);
@@ -421,6 +471,7 @@ void world_init(struct world *world, uint64_t seed, const char *lmdb, bool is_lo
 	world->server.seed = world->chance;
 	world->server.on_command = on_command;
 	world->server.may_remove = may_remove;
+	world->server.pick = world_odds(world, 3) ? pick : NULL;
 	world->server.arg = world;
 	world->server.traces = is_loud;
 	world->server.labels = world_chance(world, 3);
@@ -438,6 +489,11 @@ void world_init(struct world *world, uint64_t seed, const char *lmdb, bool is_lo
 	world->has_health = world_odds(world, 4);
 	world->stand.conf.health = world->has_health ? health_new() : NULL;
 	world->stand.conf.memos = imap_memos_new();
+	world->has_warm = world_odds(world, 2);
+	/* Whoever stays believes what it is told, or not told, while it stays. */
+	world->may_lie = world->may_lie && !world->has_warm;
+	world->has_idle = world_odds(world, 2);
+	begin_warm(world);
 	world->stand.conf.state = world->has_state ? &world->state.store : NULL;
 	world->stand.conf.seen_policy = world_chance(world, 3);
 	world->stand.conf.newest_first = world_odds(world, 5);
@@ -453,6 +509,7 @@ void world_init(struct world *world, uint64_t seed, const char *lmdb, bool is_lo
 void world_fini(struct world *world)
 {
 	world_flush(world);
+	end_warm(world);
 	imap_server_fini(&world->server);
 	promise_fini(&world->promise);
 	close_state(world);

@@ -41,6 +41,7 @@ struct world {
 	const char *lmdb;     /* borrowed: the directory of the latter; NULL: none */
 	struct stand stand;
 	struct log_target log;
+	struct log warm_log; /* of mailboxes that stay open */
 	uint64_t chance;
 	struct imap_family family; /* of the server, perhaps with more traits */
 	struct server_folder *inbox;
@@ -55,11 +56,12 @@ struct world {
 
 	/* Of this world. */
 	bool has_state;
-	bool has_forgotten; /* some listing may not have been written down */
-	bool may_lie;       /* replies may lack a line, or say OK for nothing */
-	bool has_poison;    /* some mails do not come */
-	bool has_health;    /* failures are counted (H-07) */
-	bool is_loud;       /* print the log and the dialogue with the server */
+	bool has_forgotten;      /* some listing may not have been written down */
+	bool may_lie;            /* replies may lack a line, or say OK for nothing */
+	bool has_poison;         /* some mails do not come */
+	bool has_warm, has_idle; /* mailboxes stay open behind their sessions (M-09) */
+	bool has_health;         /* failures are counted (H-07) */
+	bool is_loud;            /* print the log and the dialogue with the server */
 
 	/* Of this session. */
 	struct bot *bots[WORLD_DEPTH]; /* the outer and the inner one */
@@ -79,6 +81,9 @@ void world_fini(struct world *);
 
 /* One session with its own trouble. Stops at the first failure. */
 void world_session(struct world *);
+
+/* The connections of mailboxes that stay open are gone. */
+void world_lose_warm(struct world *);
 
 /* Time passes, everything is well again, every name logs in: what was promised must be true now. */
 void world_settle(struct world *);

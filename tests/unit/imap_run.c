@@ -40,8 +40,8 @@ static void problem(struct run *run, const char *format, ...)
 static void check_kind(struct run *run, const char *note, struct err err, const char *want)
 {
 	if (strcmp(kinds[err.kind], want) != 0)
-		problem(run, "\"%s\": came to %s %d \"%s\"", note, kinds[err.kind], err.code,
-			err.what ? err.what : "");
+		problem(run, "\"%s\": came to %s %d \"%s\"; %s", note, kinds[err.kind], err.code,
+			err.what ? err.what : "", run->script.failure);
 }
 
 static char *keep_word(struct run *run, const char *value)
@@ -87,6 +87,18 @@ static bool set_memory(struct run *run, const char *word, const char *value)
 		conf->state = &run->state.store;
 	else if (strcmp(word, "memos") == 0)
 		conf->memos = run->memos;
+	else if (strcmp(word, "warm") == 0)
+		conf->warm = run->warm;
+	else if (strcmp(word, "keep") == 0)
+		run->warm_conf.keep_ms = 1000 * strtoul(value, NULL, 10);
+	else if (strcmp(word, "fresh") == 0)
+		run->warm_conf.fresh_ms = 1000 * strtoul(value, NULL, 10);
+	else if (strcmp(word, "connections") == 0)
+		conf->connections = (unsigned)strtoul(value, NULL, 10);
+	else if (strcmp(word, "most") == 0)
+		run->warm_conf.most = strtoul(value, NULL, 10);
+	else if (strcmp(word, "proof") == 0)
+		run->warm_conf.proof_ms = 1000 * strtoul(value, NULL, 10);
 	else if (strcmp(word, "uidl") == 0) {
 		if (uidl_format_parse(value, &run->uidl))
 			problem(run, "uidl=%s", value);
@@ -148,6 +160,27 @@ static void set_conf(struct run *run, char *words)
 		else if (!run_set_login(run, word, keep_word(run, value ? value : "")))
 			problem(run, "conf: what is %s?", word);
 	}
+	imap_warm_configure(run->warm, &run->warm_conf);
+}
+
+static void tend_parked(struct run *run)
+{
+	struct parked *due;
+
+	while ((due = imap_warm_due(run->warm)))
+		imap_warm_tend(run->warm, due);
+}
+
+static void pass_time(struct run *run, uint64_t seconds)
+{
+	run->script.world.now_ms += 1000 * seconds;
+	tend_parked(run);
+}
+
+static void drop_parked(struct run *run)
+{
+	imap_warm_drop(run->warm);
+	tend_parked(run);
 }
 
 void run_open(struct run *run, const char *note, const char *kind)
@@ -212,6 +245,26 @@ static void do_fetch(struct run *run, const char *note, char *which, const char 
 	buf_fini(&want);
 }
 
+static void do_announce(struct run *run, const char *list)
+{
+	struct announced announced[20];
+	unsigned long long from, octets;
+	char uid[12];
+	size_t count = 0;
+	int len;
+
+	while (list && count < 20 && sscanf(list, " %11[0-9]%n", uid, &len) == 1) {
+		struct announced *one = &announced[count++];
+		*one = (struct announced){.message = message_of(run, uid)};
+		list += len;
+		if (sscanf(list, ":%llu+%llu%n", &from, &octets, &len) == 2) {
+			one->part = (struct part){from, octets};
+			list += len;
+		}
+	}
+	imap_ops.announce(run->upstream, &run->maildrop, announced, count);
+}
+
 static void close_with(struct run *run, const struct maildrop *maildrop)
 {
 	if (run->upstream)
@@ -245,6 +298,10 @@ static void act(struct run *run, const char *note)
 		part[3] = save;
 	if (strcmp(part[0], "later") == 0)
 		run->script.world.wall_s += strtoull(part[1], NULL, 10);
+	else if (strcmp(part[0], "rest") == 0)
+		pass_time(run, strtoull(part[1], NULL, 10));
+	else if (strcmp(part[0], "reload") == 0)
+		drop_parked(run);
 	else if (strcmp(part[0], "fault") == 0)
 		*(part[1][0] == 'p' ? &run->state.put_code : &run->state.read_code) =
 			(int)strtol(part[2], NULL, 10);
@@ -258,6 +315,8 @@ static void act(struct run *run, const char *note)
 		run_list(run, note, part[1], rest);
 	} else if (strcmp(part[0], "fetch") == 0)
 		do_fetch(run, note, part[1], part[2], part[3]);
+	else if (strcmp(part[0], "announce") == 0)
+		do_announce(run, strchr(note + 2, ' '));
 	else if (strcmp(part[0], "sink") == 0)
 		run->spoon.fail_at = strtoul(part[1], NULL, 10);
 	else if (strcmp(part[0], "delete") == 0 && message_of(run, part[1]))
@@ -344,6 +403,10 @@ static void check(struct run *run, const char *note)
 		is_good = run->script.world.dials == strtoul(rest, NULL, 10);
 	else if (strncmp(word, "secures ", 8) == 0)
 		is_good = run->script.world.secures == strtoul(rest, NULL, 10);
+	else if (strncmp(word, "parked ", 7) == 0)
+		is_good = imap_warm_count(run->warm) == strtoul(rest, NULL, 10);
+	else if (strncmp(word, "warm ", 5) == 0)
+		is_good = run->upstream && run->upstream->is_warm == (*rest == 'y');
 	else if (strncmp(word, "trips ", 6) == 0)
 		is_good = run->upstream && run->upstream->round_trips == strtoul(rest, NULL, 10);
 	else if (strncmp(word, "readonly ", 9) == 0)
@@ -385,6 +448,14 @@ void run_init(struct run *run, const char *text, size_t chunk)
 	maildrop_init(&run->maildrop);
 	state_memory_init(&run->state);
 	run->memos = imap_memos_new();
+	run->warm_conf = (struct imap_warm_conf){
+		.keep_ms = 600000,
+		.fresh_ms = 60000,
+		.proof_ms = 900000,
+		.most = 10,
+		.octets = 1 << 20,
+	};
+	run->warm = imap_warm_new(&run->script.world.env, &run->log, &run->warm_conf);
 	run_login_init(run);
 }
 
@@ -392,6 +463,8 @@ void run_fini(struct run *run)
 {
 	close_with(run, NULL);
 	state_memory_fini(&run->state);
+	drop_parked(run);
+	imap_warm_free(run->warm);
 	imap_memos_free(run->memos);
 	run_login_fini(run);
 	buf_fini(&run->spoon.got);

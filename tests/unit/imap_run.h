@@ -8,7 +8,8 @@
  *	> open KIND              KIND is ok, refused, message, login, in-use, policy, upstream, client
  *	> list KIND [count octets]
  *	> fetch UID[:from+octets] KIND [text]     text: exactly what the sink got
- *	> sink n                 the sink fails after n octets, with ERR_CLIENT
+ *	> sink n                 the sink fails after n octets, with ERR_CLIENT; -1: never
+ *	> announce UID ...       what the client has asked for already; UID:from+octets as above
  *	> delete UID, > retrieved UID, > due UID, > nudge, > cut
  *	> update KIND
  *	> close                  (else at the end of the case, and nothing is learned)
@@ -26,6 +27,13 @@
  *	? asked TEXT|TEXT|         what the client was asked
  *	? renewed n m              times, before a connection and after a refusal
  *	? logged TEXT    ? unlogged TEXT
+ *
+ * With `warm` in the conf a mailbox stays open behind `close`, which must have been listed:
+ *
+ *	> conf warm keep=SECONDS fresh=SECONDS proof=SECONDS
+ *	> rest SECONDS           time goes by, and what is due for the parked is done
+ *	> reload                 all are dropped
+ *	? parked n    ? warm yes|no
  *
  * With `memos` in the conf what servers have shown outlives `close` likewise; `? trips n` after a list:
  * the round trips of the login.
@@ -46,6 +54,7 @@
 #include "proxy/base/buf.h"
 #include "tests/fake/imap_script.h"
 #include "tests/fake/state_memory.h"
+#include "upstream/imap_warm.h"
 #include "upstream/uidl.h"
 #include "upstream/upstream.h"
 
@@ -61,6 +70,8 @@ struct run {
 	struct log log;
 	struct state_memory state;
 	struct imap_memos *memos; /* owned */
+	struct imap_warm *warm;   /* owned */
+	struct imap_warm_conf warm_conf;
 	struct uidl_format uidl;
 	struct upstream_conf conf;
 	char words[12][200]; /* what conf points to */

@@ -100,6 +100,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config->trusted.count, 2);
 	assert_int_equal(config->max_sessions, 10000);
 	assert_int_equal(config->threads, 16);
+	assert_int_equal(config->workers, 0);
 	assert_int_equal(config->idle_ms, 600000);
 	assert_int_equal(config->stall_ms, 120000);
 	assert_int_equal(config->authorization_ms, 180000);
@@ -216,6 +217,12 @@ static void test_values(void **state)
 		{"refused_memory = 2h", false},
 		{"upstream_refusals = 0", true},
 		{"upstream_refusals = -1", false},
+		{"workers = 0", false},
+		{"workers = 64", true},
+		{"workers = 65", false},
+		{"workers = auto", true},
+		{"workers = AUTO", true},
+		{"workers = all", false},
 		{"threads = 0", false},
 		{"threads = 1024", true},
 		{"log = file", false},

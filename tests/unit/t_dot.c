@@ -162,6 +162,29 @@ static void test_all_short_texts(void **state)
 		}
 }
 
+/* What needs work, at every place of a text that is gone over in blocks: as a whole, and cut in two
+ * there. */
+static void test_odd_at_every_place(void **state)
+{
+	static const char *const odd[] = {"\n", "\n.", "\r\n.",       "\r\n\n",
+					  "\r", ".",   "\r\r\n.\r\n."};
+	enum { LINE = 37, WHOLE = 300 };
+	char text[WHOLE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+		for (size_t at = 0; at + strlen(odd[i]) <= WHOLE; at++) {
+			for (size_t k = 0; k < WHOLE; k++)
+				text[k] = k % LINE == LINE - 2   ? '\r'
+					  : k % LINE == LINE - 1 ? '\n'
+								 : 'a';
+			memcpy(text + at, odd[i], strlen(odd[i]));
+			expect(text, WHOLE, WHOLE, 1);
+			expect(text, WHOLE, at ? at : 1, WHOLE);
+			expect(text, WHOLE, at + 1, WHOLE);
+		}
+}
+
 static char *many(const char *piece, size_t len, size_t total)
 {
 	char *text = mem_alloc(total + 1);
@@ -311,6 +334,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_patterns_at_every_split),
 		cmocka_unit_test(test_all_short_texts),
+		cmocka_unit_test(test_odd_at_every_place),
 		cmocka_unit_test(test_held_whole),
 		cmocka_unit_test(test_streamed),
 		cmocka_unit_test(test_announced),

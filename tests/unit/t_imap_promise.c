@@ -110,8 +110,8 @@ static void test_resized(void **state)
 	stage_set_up(&stage, "gmail", DELETE_EXPUNGE);
 	struct server_mail *mail = imap_server_mail(&stage.server, 4);
 	stage_must_begin(&stage);
-	maildrop_find(&stage.drop, 4)->marks |= MARK_MEASURED;
-	maildrop_find(&stage.drop, 4)->measured = 7;
+	struct message *msg = maildrop_find(&stage.drop, 4);
+	maildrop_measure(&stage.drop, msg, msg->octets + 7);
 	stage_learn(&stage);
 	mail->oddity = ODD_REFUSED;
 	stage_must_begin(&stage);

@@ -87,7 +87,7 @@ static void test_words(void **state)
 	target("%profile p seen=never order=newest lock=shared\n"
 	       "%defaults seen=on-retr newest=7 delete_after=2w\n" IMAP
 	       "use=p keep_newest=3 sizes=exact create=yes uidvalidity=refuse poison=error "
-	       "quirks=gmail uidl=gmail",
+	       "quirks=gmail uidl=gmail connections=7",
 	       &map, &out);
 	assert_int_equal(out.upstream.seen_policy, SEEN_NEVER);
 	assert_true(out.upstream.newest_first && out.upstream.is_shared);
@@ -98,6 +98,7 @@ static void test_words(void **state)
 	assert_int_equal(out.upstream.uidvalidity_policy, UIDVALIDITY_REFUSE);
 	assert_int_equal(out.upstream.poison_policy, POISON_ERROR);
 	assert_string_equal(out.upstream.quirks->name, "gmail");
+	assert_int_equal(out.upstream.connections, 7);
 	assert_ptr_equal(out.upstream.uidl, &out.uidl);
 	assert_true(out.uidl.needs_gm_msgid);
 	map_target_fini(&out);
@@ -131,6 +132,9 @@ static void test_refusals(void **state)
 		{IMAP "uidvalidity=x", "none of match, new-ids, refuse"},
 		{IMAP "poison=x", "none of placeholder, hide, error"},
 		{IMAP "quirks=frob", "no such row of quirks"},
+		{IMAP "connections=0", "not a number of connections"},
+		{IMAP "connections=100001", "not a number of connections"},
+		{IMAP "connections=many", "not a number of connections"},
 		{IMAP "uidl=frob", ""},
 		{IMAP "delete=never delete_after=0", "beside delete=never"},
 		{IMAP "delete=never keep_newest=1", "beside delete=never"},
@@ -144,6 +148,7 @@ static void test_refusals(void **state)
 		{"a upstream=maildir:/x local=" HASH " sizes=exact", "are always exact"},
 		{"a upstream=maildir:/x local=" HASH " poison=hide", "poison= is for IMAP"},
 		{"a upstream=maildir:/x local=" HASH " quirks=uw", "quirks= is for IMAP"},
+		{"a upstream=maildir:/x local=" HASH " connections=3", "connections= is for IMAP"},
 		{"a upstream=maildir:/x local=" HASH " uidvalidity=match", "is for IMAP"},
 		{"a upstream=maildir:/x local=" HASH " delete=never delete_after=1d",
 		 "beside delete=never"},

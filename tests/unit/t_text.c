@@ -10,6 +10,25 @@
 
 #include "proxy/base/text.h"
 
+static void test_decimal(void **state)
+{
+	static const struct {
+		uint64_t number;
+		const char *digits;
+	} cases[] = {{0, "0"},
+		     {9, "9"},
+		     {10, "10"},
+		     {4294967295u, "4294967295"},
+		     {UINT64_MAX, "18446744073709551615"}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char digits[TEXT_DIGITS + 1] = {0};
+		assert_int_equal(text_decimal(digits, cases[i].number), strlen(cases[i].digits));
+		assert_string_equal(digits, cases[i].digits);
+	}
+}
+
 static void test_number(void **state)
 {
 	static const struct {
@@ -209,10 +228,10 @@ static void test_distance(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_number),      cmocka_unit_test(test_same),
-		cmocka_unit_test(test_same_secret), cmocka_unit_test(test_printable),
-		cmocka_unit_test(test_base64),      cmocka_unit_test(test_base64_refused),
-		cmocka_unit_test(test_distance),
+		cmocka_unit_test(test_decimal),        cmocka_unit_test(test_number),
+		cmocka_unit_test(test_same),           cmocka_unit_test(test_same_secret),
+		cmocka_unit_test(test_printable),      cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_base64_refused), cmocka_unit_test(test_distance),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -498,12 +500,37 @@ struct tool {
 	const char *alpn; /* in wire form; NULL: none */
 	int max_version;
 	bool is_cut;     /* ends without close_notify */
+	bool has_more;   /* three records in one segment after the answer */
+	bool is_garbled; /* and behind them one that nobody encrypted */
 	int handshake;   /* of SSL_connect */
 	int reason;      /* of the failure */
 	bool is_resumed; /* by the second connection */
 	char chosen[16];
 	unsigned rounds;
 };
+
+/* Where it can be had, one segment for what is written. */
+static void cork(int fd, int is_on)
+{
+#ifdef TCP_CORK
+	setsockopt(fd, IPPROTO_TCP, TCP_CORK, &is_on, sizeof is_on);
+#else
+	(void)fd;
+	(void)is_on;
+#endif
+}
+
+static void tool_more(const struct tool *tool, SSL *ssl, int fd)
+{
+	static const char garbage[] = "\x17\x03\x03\x00\x20 none of this was encrypted by us.";
+
+	cork(fd, 1);
+	for (int i = 0; i < 3; i++)
+		SSL_write(ssl, "abcde", 5);
+	if (tool->is_garbled)
+		(void)!write(fd, garbage, 5 + 0x20);
+	cork(fd, 0);
+}
 
 static void tool_round(struct tool *tool, SSL_CTX *context, SSL_SESSION **session)
 {
@@ -527,6 +554,8 @@ static void tool_round(struct tool *tool, SSL_CTX *context, SSL_SESSION **sessio
 		tool->is_resumed = SSL_session_reused(ssl);
 		if (!*session)
 			*session = SSL_get1_session(ssl);
+		if (tool->has_more)
+			tool_more(tool, ssl, fd);
 		if (!tool->is_cut)
 			SSL_shutdown(ssl);
 	} else {
@@ -583,6 +612,24 @@ static void serve_to_end(struct bench *bench, struct stream *stream)
 	stream_close(stream);
 }
 
+/* As serve_to_end(), when there are three records more. */
+static void serve_more(struct bench *bench, struct stream *stream)
+{
+	char octets[32];
+	size_t got = 0, all = 0;
+	struct err err = stream_read(stream, octets, 5, &got);
+
+	CHECK(bench, !err.kind && got == 5);
+	CHECK(bench, !stream_put(stream, "k", 1).kind && !stream_flush(stream).kind);
+	do {
+		err = stream_read(stream, octets + all, sizeof octets - all, &got);
+		all += got;
+	} while (!err.kind && got);
+	CHECK(bench, all == 15 && !memcmp(octets, "abcdeabcdeabcde", 15));
+	scene_of(bench)->server_err = err;
+	stream_close(stream);
+}
+
 static void run_servers(void *arg)
 {
 	struct bench *bench = arg;
@@ -612,7 +659,7 @@ static struct err with_tool(const struct shop *shop, int min_version, struct too
 	};
 	struct err err = tls_server_conf_new(&setup, &why, &scene.server);
 	assert_int_equal(err.kind, ERR_NONE);
-	scene.serve = serve_to_end;
+	scene.serve = tool->has_more ? serve_more : serve_to_end;
 	tool->bench = bench;
 	if (!tool->rounds)
 		tool->rounds = 1;
@@ -649,6 +696,17 @@ static void t_cut_is_not_an_end(void **state)
 	struct err err = with_tool(*state, 12, &cut);
 	assert_int_equal(err.kind, ERR_CLIENT);
 	assert_int_equal(err.code, EPROTO);
+}
+
+static void t_what_came_before_a_fault_is_good(void **state)
+{
+	struct tool polite = {.has_more = true};
+	struct tool garbled = {.has_more = true, .is_garbled = true};
+	struct tool cut = {.has_more = true, .is_cut = true};
+
+	assert_int_equal(with_tool(*state, 12, &polite).kind, ERR_NONE);
+	assert_int_equal(with_tool(*state, 12, &garbled).kind, ERR_CLIENT);
+	assert_int_equal(with_tool(*state, 12, &cut).code, EPROTO);
 }
 
 static void t_versions(void **state)
@@ -909,6 +967,7 @@ int main(void)
 		cmocka_unit_test(t_server_in_clear),
 		cmocka_unit_test(t_alpn),
 		cmocka_unit_test(t_cut_is_not_an_end),
+		cmocka_unit_test(t_what_came_before_a_fault_is_good),
 		cmocka_unit_test(t_versions),
 		cmocka_unit_test(t_resumption),
 		cmocka_unit_test(t_abort_in_handshake),

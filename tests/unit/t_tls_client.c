@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -471,13 +472,54 @@ static void test_resumed(void **state)
 	}
 }
 
+/* A server that breaks on a session is offered none a second time. */
+static void run_broken(void *arg)
+{
+	struct bench *bench = arg;
+	struct scene *scene = bench->arg;
+
+	run_client(bench);
+	CHECK(bench, !scene->connected.kind);
+	run_client(bench);
+	CHECK(bench, scene->connected.kind == ERR_UPSTREAM && scene->connected.code == ESTALE);
+	for (int n = 0; n < 2; n++) {
+		run_client(bench);
+		CHECK(bench, !scene->connected.kind && !scene->is_resumed);
+	}
+}
+
+static void test_averse(void **state)
+{
+	const struct shop *shop = *state;
+	struct scene scene;
+	struct bench *bench = begin(&scene, shop);
+	struct openssl_peer other = {.ca = shop->file[CA],
+				     .cert = shop->file[SERVER],
+				     .key = shop->file[SERVER_KEY],
+				     .is_server = true,
+				     .connections = 4,
+				     .max_version = TLS1_3_VERSION,
+				     .wants_cert = true}; /* without a session id context */
+	pthread_t thread;
+
+	scene.clients_left = 4;
+	other.fd = openssl_peer_listen(&scene.port);
+	pthread_create(&thread, NULL, openssl_peer_run, &other);
+	bench_spawn(bench, run_broken);
+	bench_run(bench);
+	pthread_join(thread, NULL);
+	close(other.fd);
+	assert_int_equal(scene.clients_left, 0);
+	end(bench, &scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_ours),       cmocka_unit_test(test_client_bindings),
 		cmocka_unit_test(test_server_bindings), cmocka_unit_test(test_certificates),
 		cmocka_unit_test(test_bad_files),       cmocka_unit_test(test_reload_meanwhile),
-		cmocka_unit_test(test_resumed),
+		cmocka_unit_test(test_resumed),         cmocka_unit_test(test_averse),
 	};
 
 	return cmocka_run_group_tests_name("tls_client", tests, shop_set_up, shop_tear_down);

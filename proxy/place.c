@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* place.c - on which worker a mailbox lives. */
+#include "proxy/place.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/base/text.h"
+
+/* What tells one store from another, owned; NULL: the entry has none, or the name does not expand. As
+ * fine as what the drivers take locks by, or coarser. */
+static char *store_dup(const struct map *map, const struct map_entry *entry, const char *name)
+{
+	struct map_target target;
+	struct notice why = {""};
+	char *text = NULL;
+
+	struct err err = map_target(map, entry, name, &why, &target);
+	const struct upstream_conf *conf = &target.upstream;
+	if (!err.kind && conf->path) {
+		text = text_dup(conf->path);
+	} else if (!err.kind && conf->host) {
+		char *host = text_dup(conf->host);
+		text_lower(host);
+		text = text_printf_dup("%s:%u:%s:%s", host, conf->port,
+				       target.login ? target.login : "",
+				       conf->folder ? conf->folder : "");
+		free(host);
+	}
+	map_target_fini(&target);
+	return text;
+}
+
+static unsigned hash(const struct places *places, const char *text)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned len;
+	uint64_t number;
+
+	/* With a key and a hash that are both there it cannot fail. */
+	if (!HMAC(EVP_sha256(), places->key, sizeof places->key, (const unsigned char *)text,
+		  strlen(text), digest, &len))
+		abort();
+	memcpy(&number, digest, sizeof number);
+	return (unsigned)(number % places->count);
+}
+
+unsigned place_of(const struct places *places, const struct map *map, const char *name)
+{
+	char *canonical = map_canonical_dup(name);
+	const struct map_entry *entry = canonical ? map_find(map, canonical) : NULL;
+	char *store = entry ? store_dup(map, entry, canonical) : NULL;
+	unsigned place = hash(places, store ? store : canonical ? canonical : "");
+
+	free(store);
+	free(canonical);
+	return place;
+}
