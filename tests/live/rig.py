@@ -160,7 +160,7 @@ def fill_maildir(top, messages, flags=()):
     home = os.path.dirname(top)
     shutil.rmtree(home, ignore_errors=True)
     for name in ("new", "cur", "tmp"):
-        os.makedirs(os.path.join(top, name))
+        os.makedirs(os.path.join(top, name), exist_ok=True)  # a server may still be there
     for number, octets in enumerate(messages):
         has = flags[number] if flags else ""
         folder, info = ("cur", ":2," + has) if has or number % 2 else ("new", "")

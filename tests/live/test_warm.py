@@ -193,7 +193,7 @@ def changing(top, authority):
 
 
 def serve(new_gate, server, settings):
-    made = new_gate(settings="drain = 1\nfailure_delay = 0\nrefused_memory = 0\n" + settings, stores={})
+    made = new_gate(settings="keep = 5m\ndrain = 1\nfailure_delay = 0\nrefused_memory = 0\n" + settings, stores={})
     made.secrets = []
     made.set_map(f"{NAME % 'joe'} upstream=imap://127.0.0.1:{server.imap} login=joe\n")
     made.start()
@@ -212,28 +212,29 @@ def says(gate, password):
 
 def is_warm(gate, number):
     """The last `number` logins, by the log."""
-    found = re.findall(r" login user=.*warm=(\S+)", gate.log())
+    found = re.findall(r"event=login .*warm=(\S+)", gate.log())
     return found[-number:]
 
 
 def test_polls_make_one_login(new_gate, changing):
     gate = serve(new_gate, changing, "fresh = 0\n")
-    for _ in range(8):
+    assert says(gate, "old").startswith("+OK")
+    # a mailbox is parked a moment after QUIT was answered
+
+    def is_spared():
+        before = changing.logins("joe")
         assert says(gate, "old").startswith("+OK")
-        time.sleep(0.3)  # a mailbox is parked a moment after QUIT was answered
-    assert changing.logins("joe") <= 2, "the first, and one that came before anything was parked"
-    assert is_warm(gate, 3) == ["yes"] * 3
+        return changing.logins("joe") == before and is_warm(gate, 1) == ["yes"]
+
+    rig.wait_until(is_spared, 30, "a poll without a login")
 
 
 def test_a_password_that_was_changed_upstream(new_gate, changing):
     """The new one is asked about at once; the old one is good as long as the server's word is."""
     gate = serve(new_gate, changing, "warm_proof = 4s\n")
     assert says(gate, "old").startswith("+OK")
-    time.sleep(0.3)
     changing.set_password("joe", "new")
-    since = time.monotonic()
     assert says(gate, "other").startswith("-ERR [AUTH]")
     rig.wait_until(lambda: says(gate, "old").startswith("-ERR [AUTH]"), 30, "the end of the old password")
-    assert time.monotonic() - since > 2
     assert says(gate, "new").startswith("+OK")
     assert says(gate, "old").startswith("-ERR [AUTH]")
