@@ -7,8 +7,8 @@
  * server that has IDLE is in IDLE meanwhile: if nothing has come from it, and it has proved lately
  * that it lives, nothing is asked at all.
  *
- * A POP3 name has one parked mailbox at most, and that belongs to one login. Of the secret only a keyed hash is kept
- * (B-21). One pool a worker; it lives in memory, and a reload empties it.
+ * A POP3 name has one parked mailbox at most, and that belongs to one login. Of the secret only a keyed hash
+ * is kept (B-21). One pool a worker; it lives in memory, and a reload empties it.
  */
 #ifndef POPGATE_IMAP_WARM_H
 #define POPGATE_IMAP_WARM_H
@@ -30,8 +30,8 @@ struct imap_warm_conf {
 	uint64_t fresh_ms; /* how old the newest sign of life may be for nothing to be asked */
 	uint64_t
 		proof_ms; /* how long a client's own secret counts without the server's word (B-21) */
-	size_t most;      /* mailboxes at once: those that were used longest ago go within a moment */
-	size_t octets;    /* of memory for what is known of their messages, all together */
+	size_t most;   /* mailboxes at once: those that were used longest ago go within a moment */
+	size_t octets; /* of memory for what is known of their messages, all together */
 };
 
 /* Both are borrowed: they outlive the pool. */
