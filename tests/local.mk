@@ -19,7 +19,7 @@ SESSION_TESTS = tests/unit/t_pipeline tests/unit/t_dot tests/unit/t_top tests/un
 	tests/unit/t_session_login tests/unit/t_session_sasl tests/unit/t_session_mail tests/unit/t_session_limits tests/unit/t_session_keep tests/unit/t_session_move \
 	tests/transcript/transcript tests/fault/fault_loop
 IO_TESTS = tests/unit/t_tls_client tests/unit/t_tlsconf tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_move tests/unit/t_tls
-ROOF_TESTS = tests/unit/t_guard tests/unit/t_place tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_local tests/unit/t_exchange tests/unit/t_exchange_key tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_token tests/unit/t_token_store tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
+ROOF_TESTS = tests/unit/t_guard tests/unit/t_guard_upstream tests/unit/t_recent tests/unit/t_place tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_local tests/unit/t_exchange tests/unit/t_exchange_key tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_oauth_jwt tests/unit/t_oauth_http tests/unit/t_token tests/unit/t_token_store tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
 
 if CMOCKA
 check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
@@ -154,17 +154,23 @@ tests_unit_t_tls_LDADD = $(IO_LIBS)
 tests_unit_t_tls_client_SOURCES = tests/unit/t_tls_client.c tests/fake/papers.c tests/fake/papers.h tests/fake/openssl_peer.c tests/fake/openssl_peer.h $(FAKE_LOOP)
 tests_unit_t_tls_client_LDADD = $(IO_LIBS) -lpthread
 
-tests_unit_t_tlsconf_SOURCES = tests/unit/t_tlsconf.c $(FAKE_WORLD)
+tests_unit_t_tlsconf_SOURCES = tests/unit/t_tlsconf.c tests/unit/tls_shop.c tests/unit/tls_shop.h $(FAKE_WORLD)
 tests_unit_t_tlsconf_LDADD = $(IO_LIBS)
 
 tests_unit_t_place_SOURCES = tests/unit/t_place.c
 tests_unit_t_place_LDADD = $(ROOF_LIBS)
-tests_unit_t_guard_SOURCES = tests/unit/t_guard.c $(FAKE_WORLD)
+GUARD_RIG = tests/unit/guard_rig.c tests/unit/guard_rig.h $(FAKE_WORLD)
+tests_unit_t_guard_SOURCES = tests/unit/t_guard.c $(GUARD_RIG)
+tests_unit_t_guard_upstream_SOURCES = tests/unit/t_guard_upstream.c $(GUARD_RIG)
+tests_unit_t_guard_upstream_LDADD = $(ROOF_LIBS)
+tests_unit_t_recent_LDADD = $(ROOF_LIBS)
 tests_unit_t_guard_LDADD = $(ROOF_LIBS)
 tests_unit_t_config_oauth_LDADD = $(ROOF_LIBS)
 tests_unit_t_grant_SOURCES = tests/unit/t_grant.c $(FAKE_STATE) $(FAKE_WORLD)
 tests_unit_t_grant_LDADD = $(ROOF_LIBS)
 tests_unit_t_oauth_LDADD = $(ROOF_LIBS)
+tests_unit_t_oauth_jwt_LDADD = $(IMAP_LIBS)
+tests_unit_t_oauth_http_LDADD = $(IMAP_LIBS)
 TOKEN_RIG = tests/unit/token_rig.c tests/unit/token_rig.h
 tests_unit_t_token_SOURCES = tests/unit/t_token.c $(TOKEN_RIG) $(FAKE_STATE) $(FAKE_WORLD)
 tests_unit_t_token_LDADD = $(ROOF_LIBS)

@@ -253,6 +253,25 @@ def test_revoked(office, server):
     assert at.login("alice").startswith("+OK")
 
 
+def test_forgotten(office, server):
+    """Removed under a daemon's feet: its next login has no token, other mailboxes have theirs."""
+    at = office("alice", "bob")
+    assert at.login("alice").startswith("+OK")
+    forgot = at.popgate("tokens", "--forget", "alice")
+    assert forgot.returncode == 0 and b"alice test" in forgot.stdout, forgot
+    assert b"event=token-forgotten" in forgot.stderr and b"user=alice" in forgot.stderr
+    assert at.login("alice").startswith("-ERR [SYS/PERM]")
+    assert at.login("bob").startswith("+OK")
+    assert server.counts["refresh_token"] == 0
+    listed = at.popgate("tokens").stdout
+    assert b"alice" not in listed and b"bob" in listed
+    again = at.popgate("tokens", "--forget", "alice")
+    assert again.returncode == 1 and b"no token is stored for alice" in again.stderr
+    assert at.popgate("tokens", "--forget").returncode == 2
+    at.enrol("alice", "alice")
+    assert at.login("alice").startswith("+OK")
+
+
 # What a provider does, what a client hears meanwhile, and whether the next try may succeed at once.
 FAULTS = {
     "string_expiry": ({}, "+OK"), "rotate": ({}, "+OK"), "slow": ({"seconds": 2}, "+OK"),

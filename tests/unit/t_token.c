@@ -238,6 +238,7 @@ struct crowd {
 	struct bench *bench;
 	struct err errs[MANY];
 	char *tokens[MANY];
+	const char *refused; /* what a server has told all of them */
 	unsigned next;
 };
 
@@ -249,12 +250,13 @@ static void crowd_run(void *arg)
 
 	crowd->errs[nth] =
 		tokens_get(crowd->bench->tokens, &crowd->worker.world.env, &crowd->bench->profile,
-			   "joe", "joe", "access-0", &why, &crowd->tokens[nth]);
+			   "joe", "joe", crowd->refused, &why, &crowd->tokens[nth]);
 }
 
-static void run_crowd(struct crowd *crowd, struct bench *bench)
+static void run_crowd(struct crowd *crowd, struct bench *bench, const char *refused)
 {
 	memset(crowd, 0, sizeof *crowd);
+	crowd->refused = refused;
 	crowd->bench = bench;
 	bench->provider.crowded = &bench->state;
 	bench->provider.gets = bench->state.gets + MANY + 1;
@@ -277,7 +279,7 @@ static void test_fifty_make_one(void **state)
 	bench.world.wall_s = (uint64_t)time(NULL);
 	bench_enrol(&bench);
 	bench.provider.mood = ROTATING;
-	run_crowd(&crowd, &bench);
+	run_crowd(&crowd, &bench, "access-0");
 	assert_int_equal(bench.provider.asked, 1);
 	for (int i = 0; i < MANY; i++) {
 		assert_int_equal(crowd.errs[i].kind, ERR_NONE);
@@ -303,7 +305,7 @@ static void test_fifty_share_a_failure(void **state)
 		bench.world.wall_s = (uint64_t)time(NULL);
 		bench_enrol(&bench);
 		bench.provider.mood = cases[i].mood;
-		run_crowd(&crowd, &bench);
+		run_crowd(&crowd, &bench, "access-0");
 		assert_int_equal(bench.provider.asked, 1);
 		for (int k = 0; k < MANY; k++) {
 			assert_int_equal(crowd.errs[k].kind, cases[i].kind);
@@ -311,6 +313,27 @@ static void test_fifty_share_a_failure(void **state)
 		}
 		bench_end(&bench);
 	}
+}
+
+/* A token that ought to be renewed and cannot be serves those who waited, who do not ask one by one. */
+static void test_fifty_and_an_old_token(void **state)
+{
+	struct crowd crowd;
+	struct bench bench;
+
+	(void)state;
+	bench_begin(&bench);
+	bench.world.wall_s = (uint64_t)time(NULL) - (3600 - 200) - bench.world.now_ms / 1000;
+	bench_enrol(&bench);
+	bench.provider.mood = BROKEN;
+	run_crowd(&crowd, &bench, NULL);
+	assert_int_equal(bench.provider.asked, 1);
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(crowd.errs[i].kind, ERR_NONE);
+		assert_string_equal(crowd.tokens[i], "access-0");
+		text_wipe_free(crowd.tokens[i]);
+	}
+	bench_end(&bench);
 }
 
 int main(void)
@@ -328,6 +351,7 @@ int main(void)
 		cmocka_unit_test(test_network),
 		cmocka_unit_test(test_fifty_make_one),
 		cmocka_unit_test(test_fifty_share_a_failure),
+		cmocka_unit_test(test_fifty_and_an_old_token),
 	};
 
 	return cmocka_run_group_tests_name("token", tests, NULL, NULL);

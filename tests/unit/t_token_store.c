@@ -305,6 +305,110 @@ static void test_list(void **state)
 	bench_end(&bench);
 }
 
+/* --- taken out ---------------------------------------------------------------------------- */
+
+struct told {
+	unsigned count;
+	char profiles[64]; /* each with a blank behind it */
+};
+
+static void tell(void *arg, const char *profile)
+{
+	struct told *told = arg;
+
+	told->count++;
+	strcat(strcat(told->profiles, profile), " ");
+}
+
+static struct err forget(struct bench *bench, const char *key, struct told *told)
+{
+	size_t count;
+
+	*told = (struct told){0};
+	struct err err = tokens_forget(bench->tokens, &bench->world.env, key, tell, told, &count);
+	assert_int_equal(count, told->count);
+	return err;
+}
+
+/* All of this key, readable or not, and of no other. */
+static void test_forget(void **state)
+{
+	static const char *const others[] = {"", "jo", "joel", "jo\te", "joe\ttest"};
+	struct bench bench;
+	struct told told;
+
+	(void)state;
+	bench_begin(&bench);
+	bench_enrol(&bench);
+	bench.profile.name = "more";
+	bench_enrol(&bench);
+	state_memory_find(&bench.state, "token\tjoe\tmore")->value[20] ^= 1;
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		assert_int_equal(forget(&bench, others[i], &told).kind * told.count, 0);
+	assert_int_equal(bench.state.count, 2);
+	bench.state.put_code = EROFS;
+	assert_int_equal(forget(&bench, "joe", &told).kind, ERR_UPSTREAM);
+	assert_int_equal(told.count, 0); /* nothing was, nothing is told */
+	bench.state.put_code = 0;
+	assert_int_equal(forget(&bench, "joe", &told).kind, ERR_NONE);
+	assert_string_equal(told.profiles, "more test ");
+	assert_int_equal(bench.state.count, 0);
+	bench.profile.name = "test";
+	bench_expect(&bench, NULL, NULL, ERR_POLICY);
+	assert_int_equal(forget(&bench, "joe", &told).kind, ERR_NONE);
+	assert_int_equal(told.count, 0);
+	bench_end(&bench);
+}
+
+static void forget_meanwhile(struct provider *provider)
+{
+	struct told told;
+
+	assert_int_equal(forget(provider->arg, "joe", &told).kind, ERR_NONE);
+	assert_int_equal(told.count, 1);
+}
+
+/* What was under way then does not bring it back. */
+static void test_forgotten_meanwhile(void **state)
+{
+	static const enum mood moods[] = {GOOD, ROTATING, WITHDRAWN};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof moods / sizeof *moods; i++) {
+		struct bench bench;
+		bench_begin(&bench);
+		bench_enrol(&bench);
+		bench.provider.mood = moods[i];
+		bench.provider.on_answer = forget_meanwhile;
+		bench.provider.arg = &bench;
+		bench_pass(&bench, 4000);
+		bench_expect(&bench, NULL, NULL, ERR_POLICY);
+		assert_int_equal(bench.state.count, 0);
+		bench_end(&bench);
+	}
+}
+
+/* Nor does what could not be stored. */
+static void test_forgotten_before_stored(void **state)
+{
+	struct bench bench;
+	struct told told;
+
+	(void)state;
+	bench_begin(&bench);
+	bench_enrol(&bench);
+	bench.provider.mood = ROTATING;
+	bench.state.put_code = ENOSPC;
+	bench_pass(&bench, 4000);
+	bench_expect(&bench, NULL, NULL, ERR_UPSTREAM);
+	bench.state.put_code = 0;
+	assert_int_equal(forget(&bench, "joe", &told).kind, ERR_NONE);
+	tokens_store_late(bench.tokens, &bench.world.env);
+	assert_int_equal(bench.state.count, 0);
+	bench_expect(&bench, NULL, NULL, ERR_POLICY);
+	bench_end(&bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +423,9 @@ int main(void)
 		cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_client_credentials),
 		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_forget),
+		cmocka_unit_test(test_forgotten_meanwhile),
+		cmocka_unit_test(test_forgotten_before_stored),
 	};
 
 	return cmocka_run_group_tests_name("token_store", tests, NULL, NULL);
