@@ -352,6 +352,7 @@ static struct err prove(struct gate *gate, struct map *map, const struct env *en
 		.key = gate->exchange_key,
 		.rounds = map_scram_rounds(roof->map),
 		.is_plus_offered = ways & WAYS_PLUS,
+		.headroom = gate->headroom,
 	};
 	/* Also what is refused already is proved, in vain: nobody shall learn from the time (B-05). */
 	err = OK;

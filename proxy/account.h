@@ -29,7 +29,8 @@ struct gate {
 	const unsigned char
 		*exchange_key; /* EXCHANGE_KEY octets, the same for all connections; NULL:
 					      all zero */
-	struct tokens *tokens; /* NULL: oauth= cannot be served */
+	struct headroom *headroom; /* NULL: see proof.h */
+	struct tokens *tokens;     /* NULL: oauth= cannot be served */
 	struct oauth_profiles *const *profiles; /* where the current ones are found at each login */
 	/* Where this session is served, and among how many places; NULL: there is one. */
 	const struct places *places;

@@ -112,6 +112,7 @@ static void connection_begin(struct connection *connection)
 	gate_init(gate, &listener->station->worker->map, listener->conf->name, &connection->peer);
 	gate->guard = server->guard;
 	gate->exchange_key = server->exchange_key;
+	gate->headroom = server->headroom;
 	gate->places = &server->places;
 	gate->ways = listener->conf->ways;
 	connection_settle(connection);

@@ -70,6 +70,18 @@ int local_find_password(const struct local_list *list, const char *password)
 	return -1;
 }
 
+unsigned local_password_mib(const struct local_list *list)
+{
+	unsigned most = verify_dummy_mib();
+
+	/* One after the other. */
+	for (size_t i = 0; i < list->count; i++) {
+		unsigned mib = verify_mib(local_secret(list->value[i]));
+		most = mib > most ? mib : most;
+	}
+	return most;
+}
+
 static bool digest_of(const char *timestamp, const char *secret, bool is_keyed,
 		      unsigned char out[EVP_MAX_MD_SIZE])
 {

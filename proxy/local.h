@@ -37,6 +37,9 @@ unsigned local_kinds(const struct local_list *);
  * Blocking. */
 int local_find_password(const struct local_list *, const char *password);
 
+/* How much memory that takes at one time, in MiB. Does not block. */
+unsigned local_password_mib(const struct local_list *);
+
 /* Which {plain} secret a digest is of, 32 hexadecimal digits; -1: none. APOP: MD5 over timestamp and
  * secret (RFC 1939 section 7); with `is_keyed` HMAC-MD5 of the timestamp by the secret (RFC 2195). */
 int local_find_digest(const struct local_list *, bool is_keyed, const char *timestamp,

@@ -52,8 +52,14 @@ static struct err by_secret(const struct proof *proof, struct notice *why, int *
 {
 	struct finding finding = {proof, -1};
 	bool is_password = proof->claim->kind == CREDENTIAL_PASSWORD;
+	struct headroom *headroom = is_password ? proof->headroom : NULL;
+	unsigned mib = local_password_mib(locals_of(proof));
 
+	if (headroom)
+		TRY(headroom_take(headroom, proof->env, mib));
 	proof->env->ops->offload(proof->env, is_password ? find_password : find_digest, &finding);
+	if (headroom)
+		headroom_give(headroom, mib);
 	*which = finding.which;
 	return finding.which >= 0 ? OK : refuse(why, "wrong password");
 }

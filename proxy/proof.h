@@ -5,6 +5,7 @@
 #define POPGATE_PROOF_H
 
 #include "proxy/exchange.h"
+#include "proxy/headroom.h"
 #include "proxy/map.h"
 
 struct proof {
@@ -15,6 +16,7 @@ struct proof {
 	const unsigned char *key;        /* see exchange.h; NULL: all zero */
 	int rounds; /* of SCRAM-SHA-256 where the secret does not tell: map_scram_rounds() */
 	bool is_plus_offered;
+	struct headroom *headroom; /* NULL: there is no end of memory */
 };
 
 /* The name that a claim is for, as the client gave it, owned: for a certificate without one, the first

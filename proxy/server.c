@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proxy/base/mem.h"
+#include "proxy/headroom.h"
 #include "proxy/map_policy.h"
 #include "proxy/server_own.h"
 #include "session/authorization.h"
@@ -106,6 +107,7 @@ void server_init(struct server *server, struct worker *workers, unsigned count,
 	server->drain.data = server;
 	server_guard_conf(config, &guard);
 	server->guard = guard_new(env, &guard);
+	server->headroom = headroom_new(HEADROOM_MIB);
 	env->ops->random(env, server->exchange_key, sizeof server->exchange_key);
 	env->ops->random(env, server->places.key, sizeof server->places.key);
 	server->tickets = tls_tickets_new(env);
@@ -226,5 +228,6 @@ void server_fini(struct server *server)
 	uv_sem_destroy(&server->go);
 	tls_tickets_free(server->tickets);
 	guard_free(server->guard);
+	headroom_free(server->headroom);
 	mem_wipe(server->exchange_key, sizeof server->exchange_key);
 }

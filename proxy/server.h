@@ -30,6 +30,7 @@ struct server {
 	atomic_uint_least64_t served;             /* connections since the start */
 	atomic_size_t busy;                       /* reasons to go on: see server_join() */
 	struct guard *guard;                      /* owned */
+	struct headroom *headroom;                /* owned; of all logins */
 	unsigned char exchange_key[EXCHANGE_KEY]; /* see proxy/exchange.h */
 	struct tls_tickets *tickets;              /* owned; of all listeners */
 	/* The main thread's own: */

@@ -271,6 +271,86 @@ static const char *argon2_refusal(const struct scheme *scheme, const char *value
 	return hash < 16 || at[hash] ? "the hash is cut short, or no base64" : NULL;
 }
 
+/* --- memory ------------------------------------------------------------------------------- */
+
+enum { MIB_UNKNOWN = 1024, BLOCK = 128 /* octets, of scrypt and yescrypt */ };
+
+/* The value of a digit in crypt(3)'s base64; 64: it is none. */
+static unsigned digit_of(char c)
+{
+	static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				     "abcdefghijklmnopqrstuvwxyz";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	return at ? (unsigned)(at - digits) : 64;
+}
+
+/* 128 octets times N, a power of two, times r. */
+static unsigned blocks_mib(unsigned log2_n, uint64_t r)
+{
+	if (log2_n > 32 || !r || r > 1 << 20)
+		return MIB_UNKNOWN;
+	uint64_t mib = ((BLOCK * r << log2_n) + (1 << 20) - 1) >> 20;
+	return mib < MIB_UNKNOWN ? (unsigned)mib : MIB_UNKNOWN;
+}
+
+/* What stands behind "$y$" or "$gy$": a flavour, N and r, each of one digit up to 47, as crypt_gensalt(3)
+ * makes them. */
+static unsigned yescrypt_mib(const char *at)
+{
+	unsigned flavour = digit_of(at[0]);
+	unsigned log2_n = flavour < 64 ? digit_of(at[1]) : 64;
+	unsigned r = log2_n < 48 ? digit_of(at[2]) : 64;
+
+	return flavour < 48 && r < 48 ? blocks_mib(log2_n + 1, r + 1) : MIB_UNKNOWN;
+}
+
+/* What stands behind "$7$": a digit for N, five for r, the lowest first. */
+static unsigned scrypt_mib(const char *at)
+{
+	uint64_t r = 0;
+
+	for (unsigned i = 0; i < 6; i++) {
+		unsigned digit = digit_of(at[i]);
+		if (digit > 63)
+			return MIB_UNKNOWN;
+		r |= i ? (uint64_t)digit << 6 * (i - 1) : 0;
+	}
+	return blocks_mib(digit_of(*at), r);
+}
+
+static unsigned crypt_mib(const char *value)
+{
+	if (!strncmp(value, "$y$", 3))
+		return yescrypt_mib(value + 3);
+	if (!strncmp(value, "$gy$", 4))
+		return yescrypt_mib(value + 4);
+	return strncmp(value, "$7$", 3) ? 1 : scrypt_mib(value + 3);
+}
+
+static unsigned argon2_mib(const struct scheme *scheme, const char *value)
+{
+	const char *at = strstr(value + strlen(scheme->prefix), "m=");
+	size_t digits = at ? strcspn(at + 2, ",$") : 0;
+	uint64_t kib;
+
+	if (!at || !text_number(at + 2, digits, ARGON2_MEMORY_KIB, &kib))
+		return MIB_UNKNOWN;
+	return (unsigned)(kib + 1023) / 1024;
+}
+
+unsigned verify_mib(const char *local)
+{
+	const char *value;
+	const struct scheme *scheme = scheme_of(local, &value);
+
+	if (scheme && scheme->method == METHOD_CRYPT)
+		return crypt_mib(value);
+	if (scheme && scheme->method == METHOD_ARGON2)
+		return argon2_mib(scheme, value);
+	return 0;
+}
+
 /* --- the contract ------------------------------------------------------------------------- */
 
 static bool plain_verify(const char *value, const char *password)
@@ -353,14 +433,19 @@ bool verify_password(const char *local, const char *password)
 	return plain_verify(value, password);
 }
 
+static const char dummy[] = "$y$j9T$8gTlCmTqC4Z0a8X3JzXxB.";
+
+unsigned verify_dummy_mib(void)
+{
+	return crypt_mib(dummy);
+}
+
 bool verify_dummy(const char *password)
 {
-	static const char setting[] = "$y$j9T$8gTlCmTqC4Z0a8X3JzXxB.";
-
 	/* A dummy that fails fast would be none: then the work is done with a fixed short word. */
-	char *made = crypt_dup(password, setting);
+	char *made = crypt_dup(password, dummy);
 	if (!made)
-		made = crypt_dup("x", setting);
+		made = crypt_dup("x", dummy);
 	text_wipe_free(made);
 	return false;
 }

@@ -30,6 +30,11 @@ bool verify_scram(const char *local, struct verify_scram *out);
  * exist (B-05). */
 bool verify_dummy(const char *password);
 
+/* What the one or the other takes of memory, in MiB, rounded up; what cannot be read of a hash's cost is
+ * taken for much. They do not block. */
+unsigned verify_mib(const char *local);
+unsigned verify_dummy_mib(void);
+
 enum { VERIFY_ROUNDS = 15000 }; /* of a new {scram-sha-256} (J-05) */
 
 /* Makes a value for the map: {yescrypt}..., or {scram-sha-256}iterations,salt,StoredKey,ServerKey

@@ -19,7 +19,7 @@ SESSION_TESTS = tests/unit/t_pipeline tests/unit/t_dot tests/unit/t_top tests/un
 	tests/unit/t_session_login tests/unit/t_session_sasl tests/unit/t_session_mail tests/unit/t_session_limits tests/unit/t_session_keep tests/unit/t_session_move \
 	tests/transcript/transcript tests/fault/fault_loop
 IO_TESTS = tests/unit/t_tls_client tests/unit/t_tlsconf tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_move tests/unit/t_tls
-ROOF_TESTS = tests/unit/t_guard tests/unit/t_guard_upstream tests/unit/t_recent tests/unit/t_place tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_local tests/unit/t_exchange tests/unit/t_exchange_key tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_oauth_jwt tests/unit/t_oauth_http tests/unit/t_token tests/unit/t_token_store tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
+ROOF_TESTS = tests/unit/t_guard tests/unit/t_guard_upstream tests/unit/t_recent tests/unit/t_place tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_headroom tests/unit/t_local tests/unit/t_exchange tests/unit/t_exchange_key tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_oauth_jwt tests/unit/t_oauth_http tests/unit/t_token tests/unit/t_token_store tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
 
 if CMOCKA
 check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
@@ -187,6 +187,8 @@ tests_unit_t_exchange_key_LDADD = $(ROOF_LIBS)
 tests_unit_t_exchange_LDADD = $(ROOF_LIBS)
 tests_unit_t_local_LDADD = $(ROOF_LIBS)
 tests_unit_t_verify_LDADD = $(ROOF_LIBS)
+tests_unit_t_headroom_SOURCES = tests/unit/t_headroom.c $(FAKE_WORLD)
+tests_unit_t_headroom_LDADD = $(ROOF_LIBS)
 tests_unit_t_import_SOURCES = tests/unit/t_import.c $(FAKE_CANNED) $(FAKE_WORLD)
 tests_unit_t_import_LDADD = $(ROOF_LIBS)
 tests_unit_t_account_SOURCES = tests/unit/t_account.c $(FAKE_WORLD)
