@@ -168,7 +168,8 @@ struct err chunk_search(struct removal *removal, struct chunk *chunk, const char
 		TRY(imap_outcome(client, PHASE_UPDATE));
 		return silent;
 	}
-	if (has_window(removal))
+	/* What is not in sight may be there; but what was flagged was, as with DELETE_FLAG. */
+	if (has_window(removal) && !*key)
 		return count_in(removal, chunk, REMOVAL_FOUND) == chunk->count ? OK : silent;
 	settle(removal, chunk, 0);
 	return OK;
