@@ -213,7 +213,7 @@ tests_unit_t_imap_policy_SOURCES = tests/unit/t_imap_policy.c $(UPDATE_RIG)
 tests_unit_t_imap_policy_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_update_LDADD = $(IMAP_LIBS)
 tests_unit_t_imap_promise_LDADD = $(IMAP_LIBS)
-tests_soak_soak_SOURCES = tests/soak/soak.c tests/soak/world.c tests/soak/world.h tests/soak/foreign.c tests/soak/bot.c \
+tests_soak_soak_SOURCES = tests/soak/soak.c tests/soak/world.c tests/soak/world_warm.c tests/soak/world.h tests/soak/foreign.c tests/soak/bot.c \
 	tests/soak/bot.h tests/soak/bot_check.c tests/soak/brittle.c tests/soak/brittle.h tests/soak/promise.c tests/soak/promise.h $(SOAK_STAND) $(NORMAL)
 tests_soak_soak_LDADD = libsession.a libupstream.a libbase.a $(STORE_LIBS)
 tests_soak_forgetful_SOURCES = tests/soak/forgetful.c $(SOAK_STAND)

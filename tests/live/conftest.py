@@ -22,6 +22,7 @@ import mails
 import others
 import rig
 import token_server
+from relay import Relay
 
 IS_PEER = bool(os.environ.get("LIVE_PEER"))
 STORES = ["peer.live"] if IS_PEER else ["imap.live", "starttls.live", "imaps.live", "maildir.live",
@@ -195,6 +196,14 @@ def new_gate(request, top, program, authority):
             server.stop()
         if os.path.exists(server.log_file):
             check_log(server)
+
+
+@pytest.fixture
+def relay(dovecot):
+    """Before the Dovecot of all tests: sees what is said to it."""
+    made = Relay(dovecot.imap)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import pytest
 import mails
 import rig
 from pop import Pop
-from relay import Relay
 
 pytestmark = pytest.mark.popgate_only
 
@@ -25,13 +24,6 @@ def stored(dovecot, user):
     made = [message(number) for number in range(1, COUNT + 1)]
     dovecot.fill(user, made)
     return [mails.with_crlf(octets) for octets in made]
-
-
-@pytest.fixture
-def relay(dovecot):
-    made = Relay(dovecot.imap)
-    yield made
-    made.close()
 
 
 @pytest.fixture

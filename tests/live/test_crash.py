@@ -14,7 +14,6 @@ import mails
 import others
 import rig
 from pop import Pop
-from relay import Relay
 
 pytestmark = pytest.mark.popgate_only
 
@@ -102,13 +101,6 @@ class Mailbox:
             assert sorted(again) == sorted(set(self.uidls))
             assert not {again[name] for name in gone} & set(self.uidls.values())
         assert set(there.names()) == set(GONE + STAY)
-
-
-@pytest.fixture
-def relay(dovecot):
-    made = Relay(dovecot.imap)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -10,18 +10,10 @@ import pytest
 import mails
 import rig
 from pop import Pop
-from relay import Relay
 
 pytestmark = pytest.mark.popgate_only
 
 NAME = "%s@warm.live"
-
-
-@pytest.fixture
-def relay(dovecot):
-    made = Relay(dovecot.imap)
-    yield made
-    made.close()
 
 
 @pytest.fixture

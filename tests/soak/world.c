@@ -12,10 +12,9 @@
 #include "tests/soak/bot.h"
 #include "upstream/health.h"
 #include "upstream/imap_memo.h"
-#include "upstream/imap_warm.h"
 #include "upstream/imap_quirks.h"
 
-enum { FIRST_MAILS = 12, WELL_MS = 20 * 60 * 1000, AGE_S = 3 * 60 * 60, SETTLE_ROUNDS = 3 };
+enum { FIRST_MAILS = 12, AGE_S = 3 * 60 * 60, SETTLE_ROUNDS = 3 };
 
 static const char *const name_of[PROMISE_NAMES] = {"joe", "mary"};
 
@@ -252,54 +251,15 @@ static void close_state(struct world *world)
 	world->state.below->ops->close(world->state.below);
 }
 
-/* What is due for mailboxes that stay open. */
-static void tend_warm(struct world *world)
-{
-	struct parked *parked;
-
-	while (world->stand.conf.warm && (parked = imap_warm_due(world->stand.conf.warm)))
-		imap_warm_tend(world->stand.conf.warm, parked);
-}
-
-static void end_warm(struct world *world)
-{
-	if (!world->stand.conf.warm)
-		return;
-	imap_warm_drop(world->stand.conf.warm);
-	tend_warm(world);
-	imap_warm_free(world->stand.conf.warm);
-	world->stand.conf.warm = NULL;
-}
-
-static void begin_warm(struct world *world)
-{
-	struct imap_warm_conf conf = {.keep_ms = WELL_MS,
-				      .fresh_ms = world->has_idle ? 60000 : 0,
-				      .proof_ms = 3600000,
-				      .most = 2,
-				      .octets = 1 << 20};
-
-	world->warm_log = (struct log){.target = &world->log};
-	if (world->has_warm)
-		world->stand.conf.warm =
-			imap_warm_new(&world->server.world.env, &world->warm_log, &conf);
-}
-
-void world_lose_warm(struct world *world)
-{
-	end_warm(world);
-	begin_warm(world);
-}
-
 static void restart(struct world *world)
 {
-	end_warm(world);
+	world_end_warm(world);
 	stand_restart(&world->stand);
 	health_free(world->stand.conf.health);
 	world->stand.conf.health = world->has_health ? health_new() : NULL;
 	imap_memos_free(world->stand.conf.memos);
 	world->stand.conf.memos = imap_memos_new();
-	begin_warm(world);
+	world_begin_warm(world);
 	close_state(world);
 	open_state(world);
 	world->is_dead = false;
@@ -335,7 +295,7 @@ void world_session(struct world *world)
 	world->server.world.now_ms += world_chance(world, WELL_MS);
 	set_trouble(world);
 	if (world_odds(world, 2))
-		tend_warm(world);
+		world_tend_warm(world);
 	world_run(world, world_chance(world, 3) / 2, world_chance(world, BOT_KINDS));
 	if (world->is_dead || world_odds(world, 6))
 		restart(world);
@@ -493,7 +453,7 @@ void world_init(struct world *world, uint64_t seed, const char *lmdb, bool is_lo
 	/* Whoever stays believes what it is told, or not told, while it stays. */
 	world->may_lie = world->may_lie && !world->has_warm;
 	world->has_idle = world_odds(world, 2);
-	begin_warm(world);
+	world_begin_warm(world);
 	world->stand.conf.state = world->has_state ? &world->state.store : NULL;
 	world->stand.conf.seen_policy = world_chance(world, 3);
 	world->stand.conf.newest_first = world_odds(world, 5);
@@ -509,7 +469,7 @@ void world_init(struct world *world, uint64_t seed, const char *lmdb, bool is_lo
 void world_fini(struct world *world)
 {
 	world_flush(world);
-	end_warm(world);
+	world_end_warm(world);
 	imap_server_fini(&world->server);
 	promise_fini(&world->promise);
 	close_state(world);

@@ -82,8 +82,14 @@ void world_fini(struct world *);
 /* One session with its own trouble. Stops at the first failure. */
 void world_session(struct world *);
 
-/* The connections of mailboxes that stay open are gone. */
+enum { WELL_MS = 20 * 60 * 1000 }; /* so long after trouble nobody remembers it */
+
+/* world_warm.c. Mailboxes stay open from now on, if the world has that; their connections are gone, and
+ * others stay from now on; what is due for them is done; none stay any more. */
+void world_begin_warm(struct world *);
 void world_lose_warm(struct world *);
+void world_tend_warm(struct world *);
+void world_end_warm(struct world *);
 
 /* Time passes, everything is well again, every name logs in: what was promised must be true now. */
 void world_settle(struct world *);

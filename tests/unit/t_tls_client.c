@@ -207,6 +207,28 @@ static void make_server(struct scene *scene, const struct shop *shop, const char
 	assert_int_equal(tls_server_conf_new(&setup, &why, &scene->server).kind, ERR_NONE);
 }
 
+/* OpenSSL's server, on a thread until it has had its connections, and the fibers that were spawned. */
+static void run_before(struct bench *bench, struct scene *scene, struct openssl_peer *server)
+{
+	pthread_t thread;
+
+	server->fd = openssl_peer_listen(&scene->port);
+	pthread_create(&thread, NULL, openssl_peer_run, server);
+	bench_run(bench);
+	pthread_join(thread, NULL);
+	close(server->fd);
+}
+
+static struct openssl_peer server_of(const struct shop *shop, int connections, int max_version)
+{
+	return (struct openssl_peer){.ca = shop->file[CA],
+				     .cert = shop->file[SERVER],
+				     .key = shop->file[SERVER_KEY],
+				     .is_server = true,
+				     .connections = connections,
+				     .max_version = max_version};
+}
+
 /* TLS 1.3 between our two roles. */
 static void test_both_ours(void **state)
 {
@@ -244,20 +266,10 @@ static void test_client_bindings(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct scene scene;
 		struct bench *bench = begin(&scene, shop);
-		struct openssl_peer other = {.ca = shop->file[CA],
-					     .cert = shop->file[SERVER],
-					     .key = shop->file[SERVER_KEY],
-					     .is_server = true,
-					     .connections = 1,
-					     .options = cases[i].options,
-					     .max_version = cases[i].max_version};
-		pthread_t thread;
-		other.fd = openssl_peer_listen(&scene.port);
-		pthread_create(&thread, NULL, openssl_peer_run, &other);
+		struct openssl_peer other = server_of(shop, 1, cases[i].max_version);
+		other.options = cases[i].options;
 		bench_spawn(bench, run_client);
-		bench_run(bench);
-		pthread_join(thread, NULL);
-		close(other.fd);
+		run_before(bench, &scene, &other);
 		assert_int_equal(scene.connected.kind, ERR_NONE);
 		assert_int_equal(scene.ours.len[BINDING_TLS_EXPORTER], cases[i].exporter);
 		assert_int_equal(scene.ours.len[BINDING_TLS_UNIQUE], cases[i].unique);
@@ -320,22 +332,12 @@ static void test_certificates(void **state)
 	for (size_t i = 0; i < 6; i++) {
 		struct scene scene;
 		struct bench *bench = begin(&scene, shop);
-		struct openssl_peer other = {.ca = shop->file[CA],
-					     .cert = shop->file[SERVER],
-					     .key = shop->file[SERVER_KEY],
-					     .is_server = true,
-					     .connections = 1,
-					     .max_version = versions[i / 3],
-					     .wants_cert = true};
-		pthread_t thread;
+		struct openssl_peer other = server_of(shop, 1, versions[i / 3]);
+		other.wants_cert = true;
 		scene.policy.cert_file = cases[i % 3].cert;
 		scene.policy.key_file = cases[i % 3].key;
-		other.fd = openssl_peer_listen(&scene.port);
-		pthread_create(&thread, NULL, openssl_peer_run, &other);
 		bench_spawn(bench, run_client);
-		bench_run(bench);
-		pthread_join(thread, NULL);
-		close(other.fd);
+		run_before(bench, &scene, &other);
 		struct err err = scene.connected.kind ? scene.connected : scene.heard;
 		/* "You did not show one" is no alert of its own in TLS 1.2. */
 		enum err_kind want = cases[i % 3].is_good ? ERR_NONE : ERR_POLICY;
@@ -395,24 +397,14 @@ static void test_reload_meanwhile(void **state)
 	for (int is_dropped = 0; is_dropped < 2; is_dropped++) {
 		struct scene scene;
 		struct bench *bench = begin(&scene, shop);
-		struct openssl_peer other = {.ca = shop->file[CA],
-					     .cert = shop->file[SERVER],
-					     .key = shop->file[SERVER_KEY],
-					     .is_server = true,
-					     .connections = 3,
-					     .max_version = TLS1_3_VERSION,
-					     .wants_cert = true};
-		pthread_t thread;
-		other.fd = openssl_peer_listen(&scene.port);
-		pthread_create(&thread, NULL, openssl_peer_run, &other);
+		struct openssl_peer other = server_of(shop, 3, TLS1_3_VERSION);
+		other.wants_cert = true;
 		scene.clients_left = 3;
 		for (int n = 0; n < 3; n++)
 			bench_spawn(bench, run_client);
 		if (is_dropped)
 			bench_spawn(bench, drop_conf);
-		bench_run(bench);
-		pthread_join(thread, NULL);
-		close(other.fd);
+		run_before(bench, &scene, &other);
 		assert_int_equal(scene.clients_left, 0);
 		assert_int_equal(scene.connected.kind, ERR_NONE);
 		assert_int_equal(scene.heard.kind, ERR_NONE);
@@ -452,21 +444,11 @@ static void test_resumed(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct scene scene;
 		struct bench *bench = begin(&scene, shop);
-		struct openssl_peer other = {.ca = shop->file[CA],
-					     .cert = shop->file[SERVER],
-					     .key = shop->file[SERVER_KEY],
-					     .is_server = true,
-					     .connections = 5,
-					     .max_version = versions[i]};
-		pthread_t thread;
+		struct openssl_peer other = server_of(shop, 5, versions[i]);
 		scene.policy.cert_file = scene.policy.key_file = NULL;
 		scene.clients_left = 5;
-		other.fd = openssl_peer_listen(&scene.port);
-		pthread_create(&thread, NULL, openssl_peer_run, &other);
 		bench_spawn(bench, run_visits);
-		bench_run(bench);
-		pthread_join(thread, NULL);
-		close(other.fd);
+		run_before(bench, &scene, &other);
 		assert_int_equal(scene.clients_left, 0);
 		end(bench, &scene);
 	}
@@ -493,22 +475,12 @@ static void test_averse(void **state)
 	const struct shop *shop = *state;
 	struct scene scene;
 	struct bench *bench = begin(&scene, shop);
-	struct openssl_peer other = {.ca = shop->file[CA],
-				     .cert = shop->file[SERVER],
-				     .key = shop->file[SERVER_KEY],
-				     .is_server = true,
-				     .connections = 4,
-				     .max_version = TLS1_3_VERSION,
-				     .wants_cert = true}; /* without a session id context */
-	pthread_t thread;
+	struct openssl_peer other = server_of(shop, 4, TLS1_3_VERSION);
 
+	other.wants_cert = true; /* without a session id context */
 	scene.clients_left = 4;
-	other.fd = openssl_peer_listen(&scene.port);
-	pthread_create(&thread, NULL, openssl_peer_run, &other);
 	bench_spawn(bench, run_broken);
-	bench_run(bench);
-	pthread_join(thread, NULL);
-	close(other.fd);
+	run_before(bench, &scene, &other);
 	assert_int_equal(scene.clients_left, 0);
 	end(bench, &scene);
 }
