@@ -12,8 +12,9 @@ enum {
 	LARGE = 20000, /* messages: above, they are listed in windows (M-15) */
 	WINDOW = 5000, /* messages that a window is meant to hold */
 	FLIGHT = 4,    /* windows under way at once */
-	ID_TRIES = 3,  /* times that ids are asked for until a server is said to have none */
-	TURN = 4096,   /* rows worked on until other sessions get their turn */
+	PART_MS = 1000,
+	ID_TRIES = 3, /* times that ids are asked for until a server is said to have none */
+	TURN = 4096,  /* rows worked on until other sessions get their turn */
 };
 
 /* --- from what was told to rows ------------------------------------------------------------- */
@@ -114,10 +115,12 @@ struct walk {
 	size_t flying, most;           /* so many there are; at most */
 	uint32_t next, width;          /* the next window */
 	bool is_all_sent;
-	int tries; /* of ids that were refused */
+	int tries;        /* of ids that were refused */
+	uint64_t save_ms; /* moment from which on what came is kept */
 };
 
-/* A long listing may be cut off: what came is kept, and the next login goes on behind it (M-15). */
+/* A long listing may be cut off: what came is kept, and the next login goes on behind it (M-15). That
+ * takes the disk's time, so it is done now and then, and where a listing fails. */
 static void save_part(struct listing *listing)
 {
 	bool is_stale;
@@ -234,6 +237,7 @@ static struct err receive_window(struct listing *listing, struct walk *walk, boo
 
 static struct err take_window(struct listing *listing, struct walk *walk)
 {
+	const struct env *env = listing->imap->env;
 	const struct table *table = &walk->table;
 	bool is_done;
 
@@ -244,8 +248,10 @@ static struct err take_window(struct listing *listing, struct walk *walk)
 		uids_add(walk->seen, table->taken[i].uid);
 	if (!listing_take(listing, table))
 		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
-	if (walk->flying || !walk->is_all_sent)
+	if ((walk->flying || !walk->is_all_sent) && env->ops->now(env) >= walk->save_ms) {
 		save_part(listing);
+		walk->save_ms = env->ops->now(env) + PART_MS;
+	}
 	return OK;
 }
 
@@ -257,6 +263,7 @@ static void begin_walk(const struct listing *listing, struct walk *walk)
 	walk->next = walk->from;
 	walk->width = first_width(listing, walk);
 	walk->most = is_cut ? 1 : FLIGHT;
+	walk->save_ms = imap->env->ops->now(imap->env) + PART_MS;
 }
 
 static struct err list_walk(struct listing *listing, struct walk *walk)
@@ -265,6 +272,9 @@ static struct err list_walk(struct listing *listing, struct walk *walk)
 	struct err err = OK;
 
 	begin_walk(listing, walk);
+	size_t room = listing->ledger.count + walk->expected;
+	if (room <= MAILDROP_MESSAGES)
+		(void)ledger_reserve(&listing->ledger, room); /* it grows if need be */
 	early_begin(&walk->early, &listing->imap->client);
 	if (!imap_table_begin(table, listing->imap, listing->strong))
 		err = ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
@@ -274,6 +284,8 @@ static struct err list_walk(struct listing *listing, struct walk *walk)
 		else
 			err = take_window(listing, walk);
 	}
+	if (err.kind)
+		save_part(listing);
 	/* Nothing stays under way: the next command's answer would be taken for it. */
 	if (err.kind && imap_client_is_alive(&listing->imap->client)) {
 		struct err lost = step_back(walk);

@@ -93,10 +93,12 @@ static bool is_wanting(const struct learning *learning, size_t at)
 {
 	const struct ledger_row *row = &learning->ledger->rows[at];
 	const struct ids_budget *budget = learning->budget;
-	const struct message *msg = budget->shown ? maildrop_find(budget->shown, row->uid) : NULL;
 	bool is_window = learning->imap->quirks->traits & QUIRK_WINDOW;
 
-	if (row->id || (msg && message_is_deleted(msg) && budget->without_deleted))
+	if (row->id)
+		return false;
+	const struct message *msg = budget->shown ? maildrop_find(budget->shown, row->uid) : NULL;
+	if (msg && message_is_deleted(msg) && budget->without_deleted)
 		return false;
 	/* What a window does not show now is not there to be asked for. */
 	return msg || !budget->shown || !is_window ||

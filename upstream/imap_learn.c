@@ -68,10 +68,10 @@ static void change_row(void *arg, struct ledger *ledger, struct ledger_row *row)
 		if (row->failures < UINT8_MAX)
 			row->failures++;
 		if (!row->failed_at)
-			row->failed_at = leaving->wall;
+			row->failed_at = ledger_date(leaving->wall);
 	}
 	if (msg && imap->is_quit && (msg->marks & MARK_RETRIEVED) && !row->retrieved_at)
-		row->retrieved_at = leaving->wall;
+		row->retrieved_at = ledger_date(leaving->wall);
 }
 
 /* Whether the session knows something of the message that the ledger may not. */

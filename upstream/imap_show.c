@@ -268,6 +268,7 @@ struct err listing_show(struct listing *listing, struct maildrop *maildrop)
 	snprintf(maildrop->prefix, sizeof maildrop->prefix, "%s.%llu", ledger->head.tag,
 		 (unsigned long long)ledger->head.uidvalidity);
 	maildrop->newest_first = false;
+	maildrop_reserve(maildrop, ledger->count);
 	for (size_t i = 0; !err.kind && i < ledger->count; i++) {
 		const struct ledger_row *row = &ledger->rows[i];
 		if (i && i % TURN == 0)

@@ -109,8 +109,9 @@ static struct ledger_row *insert(struct ledger *ledger, size_t at, uint32_t uid)
 	    !grow(&rows, ledger->count, &ledger->room, sizeof *ledger->rows))
 		return NULL;
 	ledger->rows = rows;
-	memmove(ledger->rows + at + 1, ledger->rows + at,
-		(ledger->count - at) * sizeof *ledger->rows);
+	if (at < ledger->count)
+		memmove(ledger->rows + at + 1, ledger->rows + at,
+			(ledger->count - at) * sizeof *ledger->rows);
 	ledger->rows[at] = (struct ledger_row){.uid = uid};
 	ledger->count++;
 	return ledger->rows + at;

@@ -53,14 +53,22 @@ enum ledger_mark {
 struct ledger_row {
 	uint64_t octets;       /* RFC822.SIZE as told; 0: never told */
 	uint64_t exact;        /* octets measured in a whole transfer (F-07); 0: not yet */
-	uint64_t retrieved_at; /* wall clock, s: first whole RETR that a QUIT confirmed; 0: never */
-	uint64_t failed_at;    /* wall clock, s: its first failure in a row (H-09) */
+	uint32_t retrieved_at; /* ledger_date(): first whole RETR that a QUIT confirmed; 0: never */
+	uint32_t failed_at;    /* ledger_date(): its first failure in a row (H-09) */
 	uint32_t uid;          /* 1 or more */
 	uint32_t id;           /* offset in `texts`: its strong id; 0: not learned */
 	uint32_t name;         /* offset in `texts`: its given UIDL; 0: the default form */
 	uint8_t marks;         /* enum ledger_mark */
 	uint8_t failures;      /* sessions in a row in which it could not be fetched */
 };
+
+_Static_assert(sizeof(struct ledger_row) == 40, "100,000 rows are read at a login");
+
+/* The wall clock's seconds, as rows keep them: until 2106. */
+static inline uint32_t ledger_date(uint64_t wall)
+{
+	return wall < UINT32_MAX ? (uint32_t)wall : UINT32_MAX;
+}
 
 /* What a head says. Strings are NUL ended. */
 struct ledger_head {
@@ -115,6 +123,9 @@ struct err ledger_load_end(struct ledger_loading *, struct err walked) MUST_USE;
  * not to be touched then; ledger_save() writes the head, and the rows stay. */
 struct err ledger_load_head(struct ledger *, struct state_store *, const struct env *) MUST_USE;
 
+/* Room for so many rows in all, so that a large ledger need not grow step by step; false: memory is
+ * out. */
+bool ledger_reserve(struct ledger *, size_t count);
 /* The row of a UID, NULL if there is none. Borrowed until a row is added or removed. */
 struct ledger_row *ledger_find(const struct ledger *, uint32_t uid);
 /* The row of a UID, made if need be, its page dirty. NULL: memory is out. Ascending order is cheap. */

@@ -217,8 +217,8 @@ static void unpack_row(struct unpack *in, struct ledger *ledger, struct ledger_r
 
 	row->octets = unpack_some(in, has & HAS_OCTETS, UINT64_MAX);
 	row->exact = unpack_some(in, has & HAS_EXACT, UINT64_MAX);
-	row->retrieved_at = unpack_some(in, has & HAS_RETRIEVED, UINT64_MAX);
-	row->failed_at = unpack_some(in, has & HAS_FAILED, UINT64_MAX);
+	row->retrieved_at = (uint32_t)unpack_some(in, has & HAS_RETRIEVED, UINT32_MAX);
+	row->failed_at = (uint32_t)unpack_some(in, has & HAS_FAILED, UINT32_MAX);
 	row->marks = (uint8_t)unpack_some(in, has & HAS_MARKS, UINT8_MAX);
 	row->failures = (uint8_t)unpack_some(in, has & HAS_FAILURES, UINT8_MAX);
 	if (has & HAS_ID)

@@ -40,8 +40,6 @@ bool ledger_page_unpack(struct ledger *, uint32_t page, const void *octets, size
 void ledger_forget(struct ledger *);
 size_t ledger_place(const struct ledger *, uint32_t uid);
 bool ledger_touch_page(struct ledger *, uint32_t page);
-/* Room for so many rows in all; false: memory is out. */
-bool ledger_reserve(struct ledger *, size_t count);
 /* A new last row; NULL if memory is out. A text at the end of `texts`, 0 likewise. */
 struct ledger_row *ledger_append(struct ledger *, uint32_t uid);
 uint32_t ledger_text_add(struct ledger *, const char *text, size_t len);

@@ -325,7 +325,7 @@ static void learn_row(void *arg, struct ledger *ledger, struct ledger_row *row)
 	if (news->octets)
 		row->exact = news->octets;
 	if (news->is_retrieved && !row->retrieved_at)
-		row->retrieved_at = learning->wall;
+		row->retrieved_at = ledger_date(learning->wall);
 }
 
 static struct news news_of(const struct maildir *md, const struct maildrop *drop,

@@ -45,16 +45,32 @@ static bool is_uidl(const char *text, size_t min, size_t max)
 	return len >= min;
 }
 
-static bool grow(struct maildrop *drop)
+/* Room for `want` elements of `size` octets, and for as many again. */
+static bool grow(void **array, size_t *room, size_t want, size_t size)
 {
-	size_t room = drop->room ? drop->room * 2 : FIRST_ROOM;
-	struct message *messages = reallocarray(drop->messages, room, sizeof *messages);
+	size_t more = *room ? *room * 2 : FIRST_ROOM;
+	void *grown = reallocarray(*array, more < want ? want : more, size);
 
-	if (!messages)
+	if (!grown)
 		return false;
-	drop->messages = messages;
-	drop->room = room;
+	*array = grown;
+	*room = more < want ? want : more;
 	return true;
+}
+
+static bool grow_messages(struct maildrop *drop, size_t want)
+{
+	void *messages = drop->messages;
+	bool is_grown = grow(&messages, &drop->room, want, sizeof *drop->messages);
+
+	drop->messages = messages;
+	return is_grown;
+}
+
+void maildrop_reserve(struct maildrop *drop, size_t count)
+{
+	if (count > drop->room && count <= MAILDROP_MESSAGES)
+		(void)grow_messages(drop, count); /* it grows later, or says so */
 }
 
 static bool add_name(struct buf *names, const char *name, uint32_t *offset)
@@ -76,7 +92,7 @@ struct err maildrop_add(struct maildrop *drop, uint32_t uid, uint64_t octets, co
 		return ERR(ERR_UPSTREAM, EOVERFLOW, "sizes beyond all bounds");
 	if (name && !is_uidl(name, 1, UIDL_MAX))
 		return ERR(ERR_UPSTREAM, EILSEQ, "a message has a name that cannot be told");
-	if (drop->total == drop->room && !grow(drop))
+	if (drop->total == drop->room && !grow_messages(drop, drop->total + 1))
 		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
 	if (name && !add_name(&drop->names, name, &offset))
 		return ERR(ERR_UPSTREAM, ENOMEM, "out of memory");
@@ -242,14 +258,11 @@ static struct measure *add_measure(struct maildrop *drop, uint32_t uid)
 {
 	size_t at = measure_at(drop, uid);
 
-	if (drop->measured == drop->measures_room) {
-		size_t room = drop->measures_room ? drop->measures_room * 2 : FIRST_ROOM;
-		struct measure *measures = reallocarray(drop->measures, room, sizeof *measures);
-		if (!measures)
-			return NULL;
-		drop->measures = measures;
-		drop->measures_room = room;
-	}
+	void *measures = drop->measures;
+	if (drop->measured == drop->measures_room &&
+	    !grow(&measures, &drop->measures_room, drop->measured + 1, sizeof *drop->measures))
+		return NULL;
+	drop->measures = measures;
 	struct measure *measure = &drop->measures[at];
 	memmove(measure + 1, measure, (drop->measured++ - at) * sizeof *measure);
 	*measure = (struct measure){.uid = uid};

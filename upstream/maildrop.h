@@ -69,6 +69,9 @@ struct maildrop {
 void maildrop_init(struct maildrop *);
 void maildrop_fini(struct maildrop *); /* a zeroed struct is fine */
 
+/* For stores. So many messages are about to be added: a large maildrop need not grow step by step. */
+void maildrop_reserve(struct maildrop *, size_t count);
+
 /* For stores. Adds a message; `name` (or NULL) is copied; with a name the name is the UIDL, so it
  * must be 1 to 70 octets of 0x21-0x7E (E-01), else ERR_UPSTREAM. ERR_UPSTREAM too beyond
  * MAILDROP_MESSAGES or MESSAGE_OCTETS, or when memory is out. */

@@ -58,6 +58,9 @@ uint64_t unpack_number(struct unpack *in, uint64_t max)
 	uint64_t number = 0;
 	unsigned octet = 0x80;
 
+	/* Most numbers are small, and a large mailbox has some hundred thousand of them. */
+	if (!in->is_bad && in->at != in->end && *in->at <= 0x7f && *in->at <= max)
+		return *in->at++;
 	for (unsigned shift = 0; octet & 0x80 && !in->is_bad; shift += 7) {
 		octet = unpack_octet(in);
 		/* The tenth octet has room for one bit; a last octet of 0 is not the shortest form.

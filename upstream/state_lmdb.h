@@ -24,7 +24,7 @@
 
 enum {
 	STATE_HEAD = 17,      /* octets before each value in the file */
-	STATE_FORMAT = 1,     /* the first of them; a change of anything in the file gets another */
+	STATE_FORMAT = 2,     /* the first of them; a change of anything in the file gets another */
 	STATE_READERS = 1200, /* transactions that may read at once, all processes together */
 };
 

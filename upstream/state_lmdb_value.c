@@ -3,36 +3,34 @@
  *
  *	0        the format, STATE_FORMAT
  *	1 - 8    the version, lowest octet first
- *	9 - 16   a checksum: the first 8 octets of the SHA-256 over the 9 octets before, the key's
- *	         length as one octet and another, the key, and the value
+ *	9 - 16   a checksum, lowest octet first: XXH3 (64 bits) over the value, with XXH3 over
+ *	         the key and the 9 octets before as its seed
+ *
+ * It tells what the disk or an accident has changed; who can write the file can write a checksum too.
  */
-#include <openssl/evp.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include <xxhash.h>
 
 #include "upstream/state_lmdb.h"
 
 enum { VERSION_AT = 1, SUM_AT = 9, SUM = STATE_HEAD - SUM_AT };
 
 const char state_format_key[] = "\001format";
-const char state_format_text[] = "popgate state 1\n";
+const char state_format_text[] = "popgate state 2\n";
 
-/* Dies when memory is out, as mem_alloc() does: a checksum that could not be made must not look like
- * one that is wrong. */
+static void put_number(unsigned char out[8], uint64_t number)
+{
+	for (size_t i = 0; i < 8; i++)
+		out[i] = (unsigned char)(number >> 8 * i);
+}
+
 static void make_sum(unsigned char sum[SUM], const unsigned char *head, const void *key,
 		     size_t key_len, const void *value, size_t len)
 {
-	const unsigned char length[] = {(unsigned char)key_len, (unsigned char)(key_len >> 8)};
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	XXH64_hash_t seed = XXH3_64bits_withSeed(key, key_len, XXH3_64bits(head, SUM_AT));
 
-	if (!ctx || !EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) ||
-	    !EVP_DigestUpdate(ctx, head, SUM_AT) || !EVP_DigestUpdate(ctx, length, sizeof length) ||
-	    !EVP_DigestUpdate(ctx, key, key_len) || !EVP_DigestUpdate(ctx, value, len) ||
-	    !EVP_DigestFinal_ex(ctx, digest, NULL))
-		abort();
-	EVP_MD_CTX_free(ctx);
-	memcpy(sum, digest, SUM);
+	put_number(sum, XXH3_64bits_withSeed(value, len, seed));
 }
 
 void state_value_make(void *out, const char *key, uint64_t version, const void *value, size_t len)
@@ -40,8 +38,7 @@ void state_value_make(void *out, const char *key, uint64_t version, const void *
 	unsigned char *head = out;
 
 	head[0] = STATE_FORMAT;
-	for (size_t i = 0; i < sizeof version; i++)
-		head[VERSION_AT + i] = (unsigned char)(version >> 8 * i);
+	put_number(head + VERSION_AT, version);
 	make_sum(head + SUM_AT, head, key, strlen(key), value, len);
 	if (len)
 		memcpy(head + STATE_HEAD, value, len);

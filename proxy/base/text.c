@@ -22,17 +22,30 @@ bool text_number(const char *digits, size_t len, uint64_t max, uint64_t *out)
 	return true;
 }
 
+static size_t count_digits(uint64_t number)
+{
+	size_t count = 1;
+
+	for (; number >= 10000; number /= 10000)
+		count += 4;
+	return count + (number >= 10) + (number >= 100) + (number >= 1000);
+}
+
 size_t text_decimal(char out[TEXT_DIGITS], uint64_t number)
 {
-	char digits[TEXT_DIGITS];
-	size_t at = TEXT_DIGITS;
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+				    "25262728293031323334353637383940414243444546474849"
+				    "50515253545556575859606162636465666768697071727374"
+				    "75767778798081828384858687888990919293949596979899";
+	size_t len = count_digits(number), at = len;
 
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number);
-	memcpy(out, digits + at, TEXT_DIGITS - at);
-	return TEXT_DIGITS - at;
+	for (; number >= 100; number /= 100)
+		memcpy(out + (at -= 2), pairs + 2 * (number % 100), 2);
+	if (number >= 10)
+		memcpy(out, pairs + 2 * number, 2);
+	else
+		out[0] = (char)('0' + number);
+	return len;
 }
 
 bool text_duration(const char *text, size_t len, uint64_t max_s, uint64_t *seconds)

@@ -7,7 +7,7 @@ import sys
 import time
 
 from logins import cold
-from peers import IMAPC, compare, cpu_ms, median, popload, rig_need, same_contents, serve_popgate, short
+from peers import IMAPC, compare, cpu_ms, median, pid_of, popload, rig_need, same_contents, serve_popgate, short
 from tool import (HERE, POPGATE, Choice, cpu_of, end_all, fail, free_port, need_popgate, need_root, popgate_files, say, say_pairs,
                   scratch, spread, stack)
 
@@ -49,6 +49,20 @@ def drain():
 
 # --- 100,000 messages -----------------------------------------------------------------------------
 
+REST_S = 90
+
+
+def rest(pid):
+    """Until the process has done next to nothing for a second."""
+    end = time.monotonic() + REST_S
+    while time.monotonic() < end:
+        before = cpu_of(pid)
+        time.sleep(1)
+        if cpu_of(pid) - before < 0.005:
+            return
+    fail("%d does not come to rest in %d s" % (pid, REST_S))
+
+
 def listing():
     """UIDL and LIST by a popgate that never saw the mailbox, and by the same again."""
     rig_need()
@@ -60,7 +74,7 @@ def listing():
         ours = serve_popgate("popgate-list", more=cold())
         found["direct"].append(popload("direct", *work))
         found["first"].append(popload(ours, *work))
-        time.sleep(1)  # what is written down after the session is not the next one's
+        rest(pid_of(ours))  # what is learned and written down after the session is not the next one's
         found["again"].append(popload(ours, *work))
         end_all(at)
     ms = lambda j: j["session_ms"]["p50"]

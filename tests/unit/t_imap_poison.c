@@ -64,7 +64,7 @@ static void test_when(void **state)
 			struct ledger_row row = {
 				.uid = 1,
 				.failures = (uint8_t)cases[i].failures,
-				.failed_at = (uint64_t)(NOW_S - cases[i].age_s),
+				.failed_at = (uint32_t)(NOW_S - cases[i].age_s),
 			};
 			imap_init(&imap, &world, NULL, cases[i].quirks);
 			imap.conf.poison_policy = ways[k].policy;

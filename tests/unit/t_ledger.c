@@ -52,8 +52,8 @@ static void test_round_trip(void **state)
 		snprintf(text, sizeof text, "M%u", uids[i]);
 		row->octets = i ? UINT64_MAX >> i : 0;
 		row->exact = i % 2 ? i : 0;
-		row->retrieved_at = i % 3;
-		row->failed_at = i % 4 ? UINT64_MAX : 0;
+		row->retrieved_at = (uint32_t)(i % 3);
+		row->failed_at = i % 4 ? UINT32_MAX : 0;
 		row->marks = (uint8_t)(i % 16);
 		row->failures = (uint8_t)(i * 31);
 		if (i % 2)
