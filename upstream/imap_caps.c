@@ -5,6 +5,7 @@
  * has to be said: with CAPABILITY where that must be asked, else with the first command that comes
  * (M-13); imap_receive() takes its reply on the way.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "proxy/base/text.h"
@@ -181,37 +182,70 @@ static bool is_enabled(const struct imap_client *client, const char *extension)
 	return false;
 }
 
-/* Only where there is no revision 1 (H-12). */
-static struct err enable_rev2(struct imap_client *client)
+static const struct {
+	unsigned cap;
+	const char *name;
+} enabled[] = {{CAP_IMAP4REV2, "IMAP4rev2"}, {CAP_UIDONLY, "UIDONLY"}};
+
+enum { ENABLED = sizeof enabled / sizeof *enabled };
+
+/* Revision 2 only where there is no revision 1 (H-12). A server that shows a window of a folder to those
+ * who count messages shows all of it to those who name them by UID, as we always do (N-08, RFC 9586). */
+unsigned imap_caps_wanted(const struct imap_client *client)
 {
-	if ((client->caps & (CAP_IMAP4REV1 | CAP_IMAP4REV2)) != CAP_IMAP4REV2 ||
-	    (client->quirks->traits & QUIRK_NO_ENABLE))
-		return OK;
-	int tag;
-	TRY(imap_send(client, &tag, "ENABLE IMAP4rev2"));
-	TRY(imap_receive(client, PHASE_LOGIN, tag));
-	client->is_rev2 = imap_was(client, WIRE_OK) && is_enabled(client, "IMAP4rev2");
-	if (!imap_was(client, WIRE_OK))
+	const unsigned revisions = CAP_IMAP4REV1 | CAP_IMAP4REV2,
+		       uidonly = CAP_UIDONLY | CAP_ENABLE;
+	unsigned traits = client->quirks->traits, found = 0;
+
+	if (traits & QUIRK_NO_ENABLE)
+		return 0;
+	if ((client->caps & revisions) == CAP_IMAP4REV2)
+		found |= CAP_IMAP4REV2;
+	if (traits & QUIRK_WINDOW && (client->caps & uidonly) == uidonly)
+		found |= CAP_UIDONLY;
+	return found;
+}
+
+struct err imap_caps_send_enable(struct imap_client *client, unsigned caps, int *tag)
+{
+	char names[64] = "";
+	size_t len = 0;
+
+	*tag = 0;
+	for (size_t i = 0; i < ENABLED; i++)
+		if (caps & enabled[i].cap)
+			len += (size_t)snprintf(names + len, sizeof names - len, " %s",
+						enabled[i].name);
+	return len ? imap_send(client, tag, "ENABLE%s", names) : OK;
+}
+
+struct err imap_caps_take_enable(struct imap_client *client, int tag)
+{
+	bool is_ok = false;
+
+	if (tag) {
+		TRY(imap_receive(client, PHASE_LOGIN, tag));
+		is_ok = imap_was(client, WIRE_OK);
+	}
+	client->enabled = 0;
+	for (size_t i = 0; is_ok && i < ENABLED; i++)
+		if (is_enabled(client, enabled[i].name))
+			client->enabled |= enabled[i].cap;
+	client->is_rev2 = client->enabled & CAP_IMAP4REV2;
+	unsigned missing = imap_caps_wanted(client) & ~client->enabled;
+	if (missing & CAP_IMAP4REV2 && tag && !is_ok)
 		imap_client_forget(client, CAP_ENABLE);
+	if (missing & CAP_UIDONLY) /* it means the window */
+		imap_client_forget(client, CAP_UIDONLY);
 	return OK;
 }
 
-/* A server that shows a window of a folder to those who count messages shows all of it to those who
- * name them by UID, as we always do (N-08, RFC 9586). Not to be had means the window. */
-static struct err enable_uidonly(struct imap_client *client)
+static struct err enable(struct imap_client *client)
 {
-	const unsigned needed = CAP_UIDONLY | CAP_ENABLE;
-	unsigned traits = client->quirks->traits;
 	int tag;
 
-	if (!(traits & QUIRK_WINDOW) || traits & QUIRK_NO_ENABLE ||
-	    (client->caps & needed) != needed)
-		return OK;
-	TRY(imap_send(client, &tag, "ENABLE UIDONLY"));
-	TRY(imap_receive(client, PHASE_LOGIN, tag));
-	if (!imap_was(client, WIRE_OK) || !is_enabled(client, "UIDONLY"))
-		imap_client_forget(client, CAP_UIDONLY);
-	return OK;
+	TRY(imap_caps_send_enable(client, imap_caps_wanted(client), &tag));
+	return imap_caps_take_enable(client, tag);
 }
 
 struct err imap_caps_settle(struct imap_client *client, bool had_id)
@@ -234,8 +268,7 @@ struct err imap_caps_settle(struct imap_client *client, bool had_id)
 		choose(client, !client->id_tag);
 	if (client->id_tag && (client->quirks->traits & QUIRK_ID_FIRST))
 		TRY(imap_caps_take_id(client, PHASE_LOGIN));
-	TRY(enable_rev2(client));
-	TRY(enable_uidonly(client));
+	TRY(enable(client));
 	imap_client_trim(client);
 	return OK;
 }

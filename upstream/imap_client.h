@@ -92,6 +92,7 @@ struct imap_client {
 	mailimap *im;           /* owned; NULL: not connected */
 	unsigned caps;          /* enum imap_cap */
 	unsigned offered;       /* those of before the login */
+	unsigned enabled;       /* those that are enabled now (RFC 5161) */
 	/* Never NULL once logged in. What ID says is known, and may change the row, when the first
 	 * command after the login has been received. */
 	const struct imap_quirks *quirks;
@@ -117,7 +118,7 @@ struct imap_client {
 	struct imap_flight *flight; /* borrowed: what may leave with the login; or NULL */
 	bool has_flown;             /* something has left with it */
 	bool is_deaf;               /* and the server has lost its way in that */
-	int caps_tag;               /* of a CAPABILITY that has; 0: none */
+	int caps_tag, enable_tag;   /* of a CAPABILITY and an ENABLE that have; 0: none */
 	/* The line behind SELECT while it is under way and nobody has asked for it, and its tag; 0: none.
 	 * imap_send() of the same line takes it for sent; before any other its answer is thrown away. */
 	int next_tag;
@@ -127,10 +128,10 @@ struct imap_client {
 	unsigned opening_trips; /* round trips until the greeting was there */
 	const char *host;       /* borrowed */
 	unsigned port;
-	char *account; /* owned: what tells accounts of a host apart */
+	char *account;          /* owned: what tells accounts of a host apart */
 	struct imap_warm *warm; /* borrowed; with `seat`: whose budget counts us (imap_budget.h) */
 	char *seat;             /* owned: the account there; NULL: we are not counted */
-	bool is_asked; /* health_ask() let us go, and nothing was reported yet */
+	bool is_asked;          /* health_ask() let us go, and nothing was reported yet */
 };
 
 /* Connects, secures, reads the greeting, logs in, learns the capabilities. `client` is filled from

@@ -55,6 +55,10 @@ void imap_flight_send(struct imap_client *client)
 	}
 	if (!err.kind && (client->caps & CAP_ID) && (client->quirks->traits & QUIRK_ID_FIRST))
 		err = imap_caps_send_id(client);
+	unsigned enabled = client->memo.enabled & imap_caps_wanted(client);
+	if (!err.kind)
+		err = imap_caps_send_enable(client, enabled, &client->enable_tag);
+	client->is_rev2 = enabled & CAP_IMAP4REV2;
 	buf_init(&line, imap_client_room(client));
 	if (!err.kind && client->flight->put(client->flight->arg, client, &line))
 		err = imap_send_line(client, &client->flight->tag, &line);
@@ -67,24 +71,39 @@ void imap_flight_send(struct imap_client *client)
 	(void)err.kind;   /* the connection is lost then, and the login hears of it */
 }
 
-struct err imap_flight_land(struct imap_client *client, bool *is_settled)
+/* *is_settled: the server tells the capabilities of the last time and has enabled the same again. */
+static struct err settle(struct imap_client *client, int enable_tag, bool *is_settled)
 {
-	int tag = client->caps_tag;
+	unsigned told = client->caps;
 
 	*is_settled = false;
-	client->caps_tag = 0;
+	if (!told || told != client->memo.caps)
+		return enable_tag ? imap_receive(client, PHASE_LOGIN, enable_tag) : OK;
+	client->quirks = client->given ? client->given : client->memo.quirks;
+	unsigned enabled = client->memo.enabled & imap_caps_wanted(client);
+	TRY(imap_caps_take_enable(client, enable_tag));
+	*is_settled = client->enabled == enabled;
+	if (!*is_settled)
+		client->caps = told;
+	return OK;
+}
+
+struct err imap_flight_land(struct imap_client *client, bool *is_settled)
+{
+	int tag = client->caps_tag, enable_tag = client->enable_tag;
+
+	*is_settled = false;
+	client->caps_tag = client->enable_tag = 0;
 	if (!client->is_known)
 		return OK;
 	if (tag) {
 		TRY(imap_receive(client, PHASE_LOGIN, tag));
 		imap_caps_take(client);
 	}
-	if (client->caps && client->caps == client->memo.caps) {
-		client->quirks = client->given ? client->given : client->memo.quirks;
-		*is_settled = true;
+	TRY(settle(client, enable_tag, is_settled));
+	if (*is_settled)
 		return OK;
-	}
-	client->is_known = false;
+	client->is_known = client->is_rev2 = false;
 	LOG(client->log, LEVEL_NOTE, "imap-changed", log_text("host", client->host));
 	if (!client->flight || !client->flight->tag)
 		return OK;
@@ -97,16 +116,14 @@ struct err imap_flight_land(struct imap_client *client, bool *is_settled)
 void imap_flight_note(struct imap_client *client, const struct upstream_conf *conf)
 {
 	struct imap_memo *memo = &client->memo;
-	unsigned traits = client->quirks->traits;
 
 	client->flight = NULL;
 	client->is_listing = true;
 	*client->first = '\0';
-	/* Where extensions are enabled the reply decides what is said next. */
-	bool enables = client->is_rev2 || ((traits & QUIRK_WINDOW) && (memo->caps & CAP_UIDONLY));
-	if (client->is_known || enables)
+	if (client->is_known)
 		return;
 	memo->offered = client->offered;
+	memo->enabled = client->enabled;
 	if (!client->given)
 		memo->quirks = client->quirks;
 	imap_memo_put(client->memos, conf, memo);

@@ -44,6 +44,13 @@ struct err imap_caps_take_id(struct imap_client *, enum imap_phase) MUST_USE;
 void imap_caps_take(struct imap_client *);
 /* Puts an ID in line. */
 struct err imap_caps_send_id(struct imap_client *) MUST_USE;
+/* Capabilities that are worth enabling, going by client->caps and quirks. */
+unsigned imap_caps_wanted(const struct imap_client *);
+/* Puts an ENABLE of these in line; *tag is 0 if there is none of them (RFC 5161). */
+struct err imap_caps_send_enable(struct imap_client *, unsigned caps, int *tag) MUST_USE;
+/* Takes its answer, if `tag` is not 0: client->enabled and is_rev2. What would have been worth enabling
+ * and is not enabled is as good as not there. */
+struct err imap_caps_take_enable(struct imap_client *, int tag) MUST_USE;
 
 /* --- imap_flight.c --- */
 

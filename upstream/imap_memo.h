@@ -24,6 +24,7 @@ struct imap_memo {
 		print; /* of its words before the login: imap_memo_print(); 0: nothing was learned */
 	unsigned offered; /* enum imap_cap, before the login */
 	unsigned caps;    /* and after it */
+	unsigned enabled; /* those that it enabled (RFC 5161) */
 	bool tells_caps;  /* unasked, with its OK to the login */
 	const struct imap_quirks *quirks;
 	uint64_t steps_until_ms; /* no flights before that moment (env->now); 0: they are welcome */

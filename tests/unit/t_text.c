@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proxy/base/text.h"
@@ -27,6 +29,14 @@ static void test_decimal(void **state)
 		assert_int_equal(text_decimal(digits, cases[i].number), strlen(cases[i].digits));
 		assert_string_equal(digits, cases[i].digits);
 	}
+	/* At each power of ten, and around it. */
+	for (uint64_t power = 1; power <= UINT64_MAX / 10; power *= 10)
+		for (uint64_t number = power - 1; number <= power + 1; number++) {
+			char digits[TEXT_DIGITS + 1] = {0}, expected[TEXT_DIGITS + 1];
+			snprintf(expected, sizeof expected, "%" PRIu64, number);
+			assert_int_equal(text_decimal(digits, number), strlen(expected));
+			assert_string_equal(digits, expected);
+		}
 }
 
 static void test_number(void **state)
