@@ -21,12 +21,13 @@
 enum {
 	CONNECTIONS = 3, /* of an account at a server that nothing is known of */
 	WAIT_MS = 5000,
+	KNOCK_MS = 1000,
 	LOOK_MS = 50,
 	WANTED_MS = 2000,
 };
 
 struct row {
-	unsigned count;
+	unsigned count, knocking;
 	uint64_t wanted_ms; /* when the newest login found no room; 0: none did */
 };
 
@@ -84,13 +85,46 @@ bool imap_budget_take(struct imap_budget *budget, const char *account, unsigned 
 	return has_room;
 }
 
-void imap_budget_give(struct imap_budget *budget, const char *account)
+enum budget_room imap_budget_knock(struct imap_budget *budget, const char *account, unsigned most,
+				   uint64_t now_ms, bool is_patient)
+{
+	enum budget_room room = BUDGET_ROOM;
+
+	pthread_mutex_lock(&budget->mutex);
+	struct row *row = lru_touch(budget->rows, account);
+	if (row->count >= most)
+		room = BUDGET_FULL;
+	else if (is_patient && row->count + row->knocking >= most)
+		room = BUDGET_SOON;
+	if (room == BUDGET_ROOM)
+		row->knocking++;
+	if (room == BUDGET_FULL)
+		atomic_store(&budget->wanted_ms, row->wanted_ms = now_ms + 1);
+	pthread_mutex_unlock(&budget->mutex);
+	return room;
+}
+
+static void give(struct imap_budget *budget, const char *account, unsigned count, unsigned knocking)
 {
 	pthread_mutex_lock(&budget->mutex);
 	struct row *row = lru_find(budget->rows, account);
-	if (row && !--row->count)
-		lru_drop(budget->rows, account);
+	if (row) {
+		row->count -= count;
+		row->knocking -= knocking;
+		if (!row->count && !row->knocking)
+			lru_drop(budget->rows, account);
+	}
 	pthread_mutex_unlock(&budget->mutex);
+}
+
+void imap_budget_give(struct imap_budget *budget, const char *account)
+{
+	give(budget, account, 1, 0);
+}
+
+void imap_budget_turn_away(struct imap_budget *budget, const char *account)
+{
+	give(budget, account, 0, 1);
 }
 
 bool imap_budget_is_wanted(struct imap_budget *budget, const char *account, uint64_t now_ms)
@@ -128,40 +162,78 @@ static unsigned most_of(const struct upstream_conf *conf)
 	return CONNECTIONS;
 }
 
-struct err imap_budget_enter(struct imap_client *client, const struct upstream_conf *conf,
-			     const struct login *login)
+static char *account_dup(const struct upstream_conf *conf, const struct login *login)
 {
-	const struct env *env = client->env;
-	struct imap_budget *budget = imap_warm_budget(conf->warm);
-
-	if (!budget)
-		return OK;
 	char *host = text_dup(conf->host);
+
 	text_lower(host);
 	char *account = text_printf_dup("%s:%u\t%s", host, conf->port, login->user);
 	free(host);
+	return account;
+}
+
+/* Takes a place, or knocks. */
+static struct err find_room(struct imap_client *client, const struct upstream_conf *conf,
+			    const struct login *login, const char *account, bool is_proved)
+{
+	struct imap_budget *budget = imap_warm_budget(conf->warm);
+	const struct env *env = client->env;
 	unsigned most = most_of(conf);
-	uint64_t until_ms = env->ops->now(env) + WAIT_MS;
-	bool has_room;
-	while (!(has_room = imap_budget_take(budget, account, most, env->ops->now(env))) &&
-	       env->ops->now(env) < until_ms)
-		if (!imap_warm_close_one(conf->warm, account))
+	uint64_t began_ms = env->ops->now(env), now_ms = began_ms;
+
+	for (; now_ms < began_ms + WAIT_MS; now_ms = env->ops->now(env)) {
+		enum budget_room room;
+		if (is_proved)
+			room = imap_budget_take(budget, account, most, now_ms) ? BUDGET_ROOM
+									       : BUDGET_FULL;
+		else
+			room = imap_budget_knock(budget, account, most, now_ms,
+						 now_ms < began_ms + KNOCK_MS);
+		if (room == BUDGET_ROOM)
+			return OK;
+		if (room == BUDGET_SOON || !imap_warm_close_one(conf->warm, account))
 			env->ops->sleep(env, LOOK_MS);
-	if (has_room) {
-		client->warm = conf->warm;
-		client->seat = account;
-		return OK;
 	}
 	LOG(client->log, LEVEL_WARN, "imap-connections-used-up", log_text("host", conf->host),
 	    log_text("login", login->user), log_number("most", most));
-	free(account);
 	return ERR(ERR_UPSTREAM, EBUSY, "the account has as many connections as it may");
+}
+
+struct err imap_budget_enter(struct imap_client *client, const struct upstream_conf *conf,
+			     const struct login *login)
+{
+	if (!imap_warm_budget(conf->warm))
+		return OK;
+	char *account = account_dup(conf, login);
+	struct err err = find_room(client, conf, login, account, login->is_stored);
+	if (err.kind) {
+		free(account);
+		return err;
+	}
+	client->warm = conf->warm;
+	client->seat = account;
+	client->is_knocking = !login->is_stored;
+	return OK;
+}
+
+struct err imap_budget_prove(struct imap_client *client, const struct upstream_conf *conf,
+			     const struct login *login)
+{
+	if (!client->is_knocking)
+		return OK;
+	TRY(find_room(client, conf, login, client->seat, true));
+	imap_budget_turn_away(imap_warm_budget(client->warm), client->seat);
+	client->is_knocking = false;
+	return OK;
 }
 
 void imap_budget_leave(struct imap_client *client)
 {
-	if (client->seat)
+	if (client->seat && client->is_knocking)
+		imap_budget_turn_away(imap_warm_budget(client->warm), client->seat);
+	else if (client->seat)
 		imap_budget_give(imap_warm_budget(client->warm), client->seat);
 	free(client->seat);
 	client->seat = NULL;
+	client->is_knocking = false;
 }

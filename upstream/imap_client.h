@@ -131,6 +131,7 @@ struct imap_client {
 	char *account;          /* owned: what tells accounts of a host apart */
 	struct imap_warm *warm; /* borrowed; with `seat`: whose budget counts us (imap_budget.h) */
 	char *seat;             /* owned: the account there; NULL: we are not counted */
+	bool is_knocking;       /* nobody has proved yet to be the account's owner */
 	bool is_asked;          /* health_ask() let us go, and nothing was reported yet */
 };
 

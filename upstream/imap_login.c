@@ -287,11 +287,14 @@ struct err imap_client_open(struct imap_client *client, const struct env *env,
 		err = ask_health(client, conf, login);
 	if (!err.kind)
 		err = try_all(client, conf, login, &is_provider);
+	bool is_in = !err.kind;
+	if (is_in)
+		err = imap_budget_prove(client, conf, login);
 	if (!err.kind)
 		return OK;
 	imap_client_why(client, why);
 	log_err(log, LEVEL_NOTE, "imap-open-failed", err);
-	enum health_event event = is_provider ? HEALTH_GREETED : event_of(client, err);
+	enum health_event event = is_provider || is_in ? HEALTH_GREETED : event_of(client, err);
 	if (event == HEALTH_FAILED || event == HEALTH_THROTTLED || event == HEALTH_CREDENTIAL)
 		imap_warm_doubt(conf->warm, conf);
 	if (client->is_asked)

@@ -27,8 +27,7 @@ struct rig {
 	char user[32];
 };
 
-static void keep_line(struct log_target *target, enum log_level level, const char *line,
-		      size_t len)
+static void keep_line(struct log_target *target, enum log_level level, const char *line, size_t len)
 {
 	struct rig *rig = (struct rig *)((char *)target - offsetof(struct rig, target));
 
@@ -60,13 +59,32 @@ static void rig_fini(struct rig *rig)
 }
 
 /* The n-th connection, made by one of the workers. */
-static struct err enter(struct rig *rig, size_t n, unsigned worker)
+static struct err begin(struct rig *rig, size_t n, unsigned worker, bool is_stored)
 {
-	const struct login login = {.user = rig->user, .password = (char[]){"x"}};
+	const struct login login = {
+		.user = rig->user, .password = (char[]){"x"}, .is_stored = is_stored};
 
 	rig->clients[n] = (struct imap_client){.env = &rig->world.env, .log = &rig->log};
 	rig->conf.warm = rig->pools[worker];
 	return imap_budget_enter(&rig->clients[n], &rig->conf, &login);
+}
+
+static struct err enter(struct rig *rig, size_t n, unsigned worker)
+{
+	return begin(rig, n, worker, true);
+}
+
+/* The secret is the client's, and not proved yet. */
+static struct err knock(struct rig *rig, size_t n)
+{
+	return begin(rig, n, 0, false);
+}
+
+static struct err prove(struct rig *rig, size_t n)
+{
+	const struct login login = {.user = rig->user, .password = (char[]){"x"}};
+
+	return imap_budget_prove(&rig->clients[n], &rig->conf, &login);
 }
 
 /* How many there may be at once. */
@@ -163,6 +181,40 @@ static void test_waits_and_gives_up(void **state)
 	rig_fini(&rig);
 }
 
+/* Who cannot prove to be the owner takes no place from the owner: a second is lost at most. */
+static void test_strangers_keep_nobody_out(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	rig.conf.connections = 2;
+	for (size_t i = 0; i < 10; i++)
+		assert_int_equal(knock(&rig, i).kind, ERR_NONE);
+	assert_int_equal(rig.world.slept_ms, 8 * 1000); /* the first two found room at once */
+	uint64_t before_ms = rig.world.slept_ms;
+	assert_int_equal(knock(&rig, 10).kind, ERR_NONE);
+	assert_int_equal(rig.world.slept_ms - before_ms, 1000);
+	assert_int_equal(prove(&rig, 10).kind, ERR_NONE);
+	assert_int_equal(prove(&rig, 10).kind, ERR_NONE); /* that is once for all */
+	assert_int_equal(enter(&rig, 11, 1).kind, ERR_NONE);
+	assert_int_equal(rig.world.slept_ms - before_ms, 1000);
+	/* The places are taken, by the owner now. */
+	assert_int_equal(enter(&rig, 12, 1).code, EBUSY);
+	assert_int_equal(knock(&rig, 12).code, EBUSY);
+	assert_int_equal(prove(&rig, 9).code, EBUSY);
+	imap_budget_leave(&rig.clients[10]);
+	assert_int_equal(prove(&rig, 9).kind, ERR_NONE);
+	/* All is given back: two find room at once. */
+	for (size_t i = 0; i < 13; i++)
+		imap_budget_leave(&rig.clients[i]);
+	before_ms = rig.world.slept_ms;
+	assert_int_equal(knock(&rig, 0).kind, ERR_NONE);
+	assert_int_equal(knock(&rig, 1).kind, ERR_NONE);
+	assert_int_equal(rig.world.slept_ms, before_ms);
+	rig_fini(&rig);
+}
+
 static void leave_first(void *arg)
 {
 	struct rig *rig = arg;
@@ -226,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_rooms),
 		cmocka_unit_test(test_what_is_learned_of_a_server_counts),
 		cmocka_unit_test(test_others_are_others),
+		cmocka_unit_test(test_strangers_keep_nobody_out),
 		cmocka_unit_test(test_waits_and_gives_up),
 		cmocka_unit_test(test_waits_for_an_end),
 		cmocka_unit_test(test_wanted),
