@@ -206,8 +206,10 @@ void chores_pass(struct chores *chores)
 			find_chore(chores, names[i])->is_there = true;
 	journal_names_free(names, count);
 	forget_done(chores);
+	/* Each may take a minute: meanwhile a reload may have moved the next one to another worker. */
 	for (size_t i = 0; i < chores->count && !chores->is_ending; i++)
-		if (chores->all[i].next_ms <= chores->env->ops->now(chores->env))
+		if (chores->all[i].next_ms <= chores->env->ops->now(chores->env) &&
+		    is_ours(chores, chores->all[i].name))
 			do_chore(chores, &chores->all[i]);
 }
 

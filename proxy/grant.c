@@ -51,11 +51,17 @@ struct err grant_login(struct tokens *tokens, struct oauth_profiles *profiles,
 				 : "the configuration has no such [oauth] section");
 		return ERR(ERR_POLICY, 0, "there is no token for the mailbox");
 	}
-	TRY(tokens_get(tokens, env, &section->profile, target->key, target->login, NULL, why,
-		       &login->password));
+	/* A reload may take them from whoever gave them while the token server is asked. */
+	profiles = oauth_profiles_hold(profiles);
+	struct err err = tokens_get(tokens, env, &section->profile, target->key, target->login,
+				    NULL, why, &login->password);
+	if (err.kind) {
+		oauth_profiles_release(profiles);
+		return err;
+	}
 	struct grant *grant = mem_alloc(sizeof *grant);
 	*grant = (struct grant){.tokens = tokens,
-				.profiles = oauth_profiles_hold(profiles),
+				.profiles = profiles,
 				.profile = &section->profile,
 				.key = text_dup(target->key),
 				.subject = text_dup(target->login)};

@@ -11,8 +11,22 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 
-/* What tells one store from another, owned; NULL: the entry has none, or the name does not expand. As
- * fine as what the drivers take locks by, or coarser. */
+/* One spelling of a path: no slash twice, none at the end. Owned. */
+static char *path_dup(const char *path)
+{
+	char *text = text_dup(path);
+	size_t len = 0;
+
+	for (; *path; path++)
+		if (*path != '/' || (path[1] && path[1] != '/'))
+			text[len++] = *path;
+	text[len] = '\0';
+	return text;
+}
+
+/* What tells one store from another, owned; NULL: the entry has none, or the name does not expand. For
+ * IMAP as fine as what its sessions take locks by. A Maildir is known by its path alone: two that lead to
+ * one folder, by a link, are two here. */
 static char *store_dup(const struct map *map, const struct map_entry *entry, const char *name)
 {
 	struct map_target target;
@@ -22,13 +36,14 @@ static char *store_dup(const struct map *map, const struct map_entry *entry, con
 	struct err err = map_target(map, entry, name, &why, &target);
 	const struct upstream_conf *conf = &target.upstream;
 	if (!err.kind && conf->path) {
-		text = text_dup(conf->path);
+		text = path_dup(conf->path);
 	} else if (!err.kind && conf->host) {
 		char *host = text_dup(conf->host);
+		bool is_inbox = !conf->folder || text_same(conf->folder, "INBOX");
 		text_lower(host);
 		text = text_printf_dup("%s:%u:%s:%s", host, conf->port,
 				       target.login ? target.login : "",
-				       conf->folder ? conf->folder : "");
+				       is_inbox ? "INBOX" : conf->folder);
 		free(host);
 	}
 	map_target_fini(&target);

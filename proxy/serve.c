@@ -64,8 +64,7 @@ static void close_signals(struct serving *serving)
 		uv_close((uv_handle_t *)&serving->signals[i], NULL);
 }
 
-/* Before the first thread: libuv reads its pool's size once; libetpan's list of extensions and the
- * allocator are global. */
+/* Before the first thread: libuv reads its pool's size once, and the allocator is global. */
 static void prepare_process(const struct config *config, unsigned workers)
 {
 	char threads[16];

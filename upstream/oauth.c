@@ -164,7 +164,6 @@ static struct err ask(const struct oauth_profile *profile, const struct oauth_tr
 		      struct buf *form, struct buf *answer, struct notice *why,
 		      struct oauth_reply *out)
 {
-	const char *secrets[] = {question->secret, client_secret, question->verifier};
 	const struct oauth_post post = {.url = question->what == OAUTH_ASK_DEVICE
 						       ? profile->device_url
 						       : profile->token_url,
@@ -181,8 +180,13 @@ static struct err ask(const struct oauth_profile *profile, const struct oauth_tr
 		return err;
 	}
 	out->trouble = OAUTH_FINE;
-	return oauth_read(question->what, status, buf_data(answer), buf_len(answer), secrets,
-			  sizeof secrets / sizeof *secrets, why, out);
+	/* What is signed is as good as a secret for as long as it holds. */
+	char *proof = is_signed(profile, question) ? mem_dup(buf_data(form), buf_len(form)) : NULL;
+	const char *secrets[] = {question->secret, client_secret, question->verifier, proof};
+	err = oauth_read(question->what, status, buf_data(answer), buf_len(answer), secrets,
+			 sizeof secrets / sizeof *secrets, why, out);
+	text_wipe_free(proof);
+	return err;
 }
 
 struct err oauth_ask(const struct oauth_profile *profile, const struct oauth_transport *transport,

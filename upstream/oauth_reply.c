@@ -196,10 +196,11 @@ static struct err read_token(const struct reading *reading, long status, struct 
 {
 	const char *type = member(reading, "token_type");
 
+	/* Of use even if the rest is not: the one before may be spent. */
+	out->refresh = token_dup(reading, "refresh_token");
 	if (type && !text_same(type, "bearer"))
 		return passing(out, why, status, "a token of another type than bearer");
 	out->access = token_dup(reading, "access_token");
-	out->refresh = token_dup(reading, "refresh_token");
 	out->lifetime_s = seconds(reading, "expires_in", NO_LIFETIME_S, OAUTH_DAY_S);
 	if (!out->access)
 		return passing(out, why, status, "a token that cannot be one");

@@ -148,14 +148,28 @@ static void work_asking(void *arg)
 				call->why, &asking->reply);
 }
 
+/* A provider that rotates has spent the old one, whatever else its reply is worth. */
+static bool take_refresh(const struct token_call *call, struct oauth_reply *reply,
+			 struct token_record *record)
+{
+	if (call->profile->grant != OAUTH_REFRESH || !reply->refresh ||
+	    token_same(reply->refresh, record->refresh))
+		return false;
+	text_wipe_free(record->refresh);
+	record->refresh = reply->refresh;
+	reply->refresh = NULL;
+	return true;
+}
+
 /* Remembers why it failed, so that it is not tried again too soon, and can be looked up. That this is
  * not stored is no loss worth a word. */
-static void note_failure(const struct token_call *call, const struct asking *asking,
+static void note_failure(const struct token_call *call, struct asking *asking,
 			 struct token_record *record, uint64_t version)
 {
 	uint64_t now_s = call->env->ops->wall(call->env);
 	bool is_passing = asking->err.kind == ERR_UPSTREAM, is_stale = false;
 	bool is_withdrawn = asking->reply.trouble == OAUTH_GRANT_IS_BAD;
+	bool is_rotated = take_refresh(call, &asking->reply, record);
 	char words[TOKEN_TROUBLE + 1];
 
 	const char *raw = *call->why->text ? call->why->text : asking->err.what;
@@ -173,12 +187,12 @@ static void note_failure(const struct token_call *call, const struct asking *ask
 	record->trouble_s = now_s;
 	if (!is_passing)
 		record->held_s = now_s + (is_withdrawn ? TOKENS_HELD_S : TOKENS_REFUSED_S);
-	if (is_passing && !is_new)
+	if (is_passing && !is_new && !is_rotated)
 		return;
 	struct err err = token_record_put(call->tokens->state, call->env, call->tokens->key,
 					  call->slot->name, record, version, &is_stale);
 	if (err.kind)
-		token_slot_keep(call->tokens, call->slot, record, false, version);
+		token_slot_keep(call->tokens, call->slot, record, is_rotated, version);
 }
 
 /* --- the answer --------------------------------------------------------------------------- */

@@ -214,6 +214,23 @@ static void pass_for(struct scene *scene, uint64_t ms)
 		chores_pass(&scene->chores);
 }
 
+/* A reload in the midst of the first visit: the others live on another worker. */
+static bool is_here_at_first(void *arg, const char *name)
+{
+	(void)name;
+	return !((struct scene *)arg)->lists;
+}
+
+static void test_moved_away(void **state)
+{
+	struct scene *scene = *state;
+
+	promise(scene, "ann@example.org");
+	scene->chores.is_ours = is_here_at_first;
+	chores_pass(&scene->chores);
+	assert_int_equal(scene->lists, 1);
+}
+
 static void test_done_at_once(void **state)
 {
 	struct scene *scene = *state;
@@ -406,6 +423,7 @@ int main(void)
 {
 #define TEST(test_) cmocka_unit_test_setup_teardown(test_, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(test_moved_away),
 		TEST(test_done_at_once),
 		TEST(test_back_off),
 		TEST(test_not_done),

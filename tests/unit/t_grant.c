@@ -41,7 +41,8 @@ struct bench {
 	struct gate gate;
 };
 
-static unsigned asked; /* how often the provider was, in the test that runs */
+static struct bench *reloaded; /* while the provider is asked; NULL: nobody is */
+static unsigned asked;         /* how often the provider was, in the test that runs */
 
 static struct err post(const struct oauth_transport *transport, const struct oauth_post *request,
 		       long *status, struct buf *out, struct notice *why)
@@ -50,6 +51,12 @@ static struct err post(const struct oauth_transport *transport, const struct oau
 	(void)why;
 	assert_string_equal(request->url, "https://id.example/token");
 	*status = 200;
+	if (reloaded) {
+		oauth_profiles_release(reloaded->profiles);
+		config_free(reloaded->config);
+		reloaded->profiles = NULL;
+		reloaded->config = NULL;
+	}
 	assert_true(buf_printf(out, "{\"access_token\":\"access-%u\"}", ++asked));
 	return OK;
 }
@@ -114,6 +121,23 @@ static struct err prove(struct bench *bench, const char *name, const char *passw
 static void let_go(struct bench *bench, struct account *account)
 {
 	bench->gate.accounts.ops->free(account);
+}
+
+/* What is asked with stays until it is answered. */
+static void test_reload_while_the_provider_is_asked(void **state)
+{
+	struct bench bench;
+	struct account *account;
+
+	(void)state;
+	begin(&bench);
+	enrol(&bench, "alice");
+	bench.world.now_ms += 3600 * 1000;
+	reloaded = &bench;
+	assert_int_equal(prove(&bench, "alice", "secret", &account).kind, ERR_NONE);
+	reloaded = NULL;
+	let_go(&bench, account);
+	end(&bench);
 }
 
 static void test_wrong_password_touches_nothing(void **state)
@@ -227,6 +251,7 @@ static void test_unattended(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reload_while_the_provider_is_asked),
 		cmocka_unit_test(test_wrong_password_touches_nothing),
 		cmocka_unit_test(test_login_and_renewal),
 		cmocka_unit_test(test_no_token),

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 #include <openssl/bn.h>
@@ -219,12 +220,60 @@ static void test_subject_that_is_no_utf_8(void **state)
 	buf_fini(&jwt);
 }
 
+/* A provider that quotes what it was sent. */
+static struct err quote(const struct oauth_transport *transport, const struct oauth_post *post,
+			long *status, struct buf *answer, struct notice *why)
+{
+	(void)transport;
+	(void)why;
+	char *form = mem_dup(buf_data(post->form), buf_len(post->form));
+	const char *assertion = strstr(form, "&assertion=");
+	assert_non_null(assertion);
+	*status = 400;
+	assert_true(buf_printf(answer,
+			       "{\"error\":\"invalid_grant\","
+			       "\"error_description\":\"bad assertion %.60s\"}",
+			       assertion + strlen("&assertion=") + 100));
+	free(form);
+	return OK;
+}
+
+static void test_assertion_is_not_told(void **state)
+{
+	char path[] = "/tmp/popgate-t_oauth_jwt-XXXXXX";
+	const struct oauth_transport transport = {quote};
+	const struct oauth_profile used = {.name = "s",
+					   .grant = OAUTH_SERVICE_ACCOUNT,
+					   .token_url = "https://id.example/token",
+					   .issuer = "me",
+					   .key_file = path};
+	const struct oauth_question question = {
+		.what = OAUTH_ASK_TOKEN, .subject = "joe@example.org", .wall_s = 1700000000};
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	char *pem = pem_of(key);
+	struct notice why = {""};
+	struct oauth_reply reply;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, pem, strlen(pem)), strlen(pem));
+	close(fd);
+	struct err err = oauth_ask(&used, &transport, &question, &why, &reply);
+	assert_int_equal(err.kind, ERR_POLICY);
+	assert_string_equal(why.text, "invalid_grant (HTTP 400)");
+	oauth_reply_fini(&reply);
+	unlink(path);
+	free(pem);
+	EVP_PKEY_free(key);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_jwt),
 		cmocka_unit_test(test_bad_keys),
 		cmocka_unit_test(test_subject_that_is_no_utf_8),
+		cmocka_unit_test(test_assertion_is_not_told),
 	};
 
 	if (!oauth_begin())

@@ -31,6 +31,12 @@ static struct err answer(struct provider *provider, long *status, struct buf *ou
 				       "\"refresh_token\":\"refresh-%u\"}",
 				       provider->asked, provider->lifetime_s, provider->asked));
 		break;
+	case ODD: /* a new refresh token, beside one that is of no use */
+		assert_true(buf_printf(out,
+				       "{\"access_token\":\"access-%u\",\"token_type\":\"mac\","
+				       "\"refresh_token\":\"refresh-%u\"}",
+				       provider->asked, provider->asked));
+		break;
 	case STUBBORN:
 		assert_true(buf_printf(out, "{\"access_token\":\"access-0\",\"expires_in\":3600}"));
 		break;

@@ -11,7 +11,7 @@
 
 #define NAME "token\tjoe\ttest" /* of the one grant, in the state */
 
-enum mood { GOOD, ROTATING, WITHDRAWN, MISCONFIGURED, BROKEN, UNREACHABLE, STUBBORN };
+enum mood { GOOD, ROTATING, ODD, WITHDRAWN, MISCONFIGURED, BROKEN, UNREACHABLE, STUBBORN };
 
 struct provider {
 	struct oauth_transport transport; /* first */
