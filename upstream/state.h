@@ -41,7 +41,8 @@ struct state_change {
 /* Keys to be visited: all that begin with `prefix`, ascending by octets. */
 struct state_range {
 	const char *prefix;
-	/* Runs on the pool: it may touch nothing but `arg` and may not wait; key and value are borrowed
+	/* Runs on the pool, or at once with a lock held: it may touch nothing but `arg` and may not
+	 * wait; key and value are borrowed
 	 * for the call. False ends this range, without an error. */
 	bool (*visit)(void *arg, const char *key, const void *value, size_t len, uint64_t version);
 	void *arg;

@@ -150,6 +150,19 @@ void state_lmdb_end(struct state_lmdb *lmdb, MDB_txn *txn)
 	pthread_rwlock_unlock(&lmdb->map_lock);
 }
 
+bool state_lmdb_newest(struct state_lmdb *lmdb, uint64_t *id)
+{
+	MDB_envinfo info;
+
+	if (state_lmdb_look(lmdb).kind || pthread_rwlock_tryrdlock(&lmdb->map_lock))
+		return false;
+	/* Both first pages show a transaction before any reader may see it. */
+	bool is_told = !mdb_env_info(lmdb->env, &info);
+	pthread_rwlock_unlock(&lmdb->map_lock);
+	*id = is_told ? info.me_last_txnid : 0;
+	return is_told;
+}
+
 bool state_lmdb_grow(struct state_lmdb *lmdb)
 {
 	MDB_envinfo info;
@@ -177,6 +190,7 @@ static void lmdb_close(struct state_store *store)
 	pthread_rwlock_destroy(&lmdb->map_lock);
 	pthread_mutex_destroy(&lmdb->queue_lock);
 	pthread_cond_destroy(&lmdb->queue_moved);
+	state_recent_free(lmdb->recent);
 	free(lmdb->file);
 	free(lmdb);
 }
@@ -347,6 +361,7 @@ static struct state_lmdb *lmdb_new(const char *path, const struct log *log)
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&lmdb->queue_lock, NULL);
 	pthread_cond_init(&lmdb->queue_moved, NULL);
+	lmdb->recent = state_recent_new();
 	return lmdb;
 }
 

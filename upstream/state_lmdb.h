@@ -4,13 +4,14 @@
  *
  * state_lmdb.c opens; state_lmdb_read.c reads; state_lmdb_write.c gathers the writes of several
  * callers into one
- * transaction; state_lmdb_value.c is how a value lies in the file; state_lmdb_head.c
+ * transaction; state_lmdb_recent.c saves who reads the trip there; state_lmdb_value.c is how a value lies in the file; state_lmdb_head.c
  * and state_lmdb_check.c look over a whole file before LMDB may touch it.
  *
  * In the directory lie LMDB's two files: data.mdb, which is everything, and lock.mdb, which is made
  * anew when it is missing. Locks, and the order in which they are taken: `queue_lock` (who writes
  * next), then `map_lock` (held shared by every transaction, alone by whoever maps the file anew).
- * Both are only ever taken on the pool.
+ * Both are waited for on the pool alone. The lock of state_lmdb_recent.c is held for moments, by
+ * anybody, and no other is taken under it.
  */
 #ifndef POPGATE_STATE_LMDB_H
 #define POPGATE_STATE_LMDB_H
@@ -72,6 +73,7 @@ struct state_lmdb {
 	struct state_write *first, **last; /* who waits to be written */
 	bool is_led;                       /* somebody is writing */
 	unsigned commits;                  /* the leader's own: when to look for dead readers */
+	struct state_recent *recent;       /* owned */
 	atomic_int told; /* code of the failed write that the log knows of; 0: all is well */
 };
 
@@ -88,6 +90,9 @@ struct err state_lmdb_look(struct state_lmdb *) MUST_USE;
 struct err state_lmdb_begin(struct state_lmdb *, unsigned flags, MDB_txn **out) MUST_USE;
 void state_lmdb_end(struct state_lmdb *, MDB_txn *);
 
+/* The newest transaction of any process, if that can be told without a wait. */
+bool state_lmdb_newest(struct state_lmdb *, uint64_t *id);
+
 /* Twice the room for the map; false at the ceiling. No transaction of the caller's is open. */
 bool state_lmdb_grow(struct state_lmdb *);
 
@@ -95,6 +100,35 @@ bool state_lmdb_grow(struct state_lmdb *);
 void state_lmdb_log(const struct state_lmdb *, const char *what, const char *key, struct err);
 /* What became of a write: says once that they fail, and once that it is over. Not on the pool. */
 void state_lmdb_tell(struct state_lmdb *, const char *key, struct err);
+
+/* --- state_lmdb_recent.c ------------------------------------------------------------------- */
+
+/* Ranges that were walked lately, and are walked again without a look at the file: each of at most 8
+ * KiB, 8 MiB in all. For any thread; none of these waits, or says that memory is out. */
+struct state_recent *state_recent_new(void);
+void state_recent_free(struct state_recent *);
+
+/* Visits the ranges if all are remembered as they are in the transaction `newest`; else false, and nobody
+ * was visited. Visitors are called with a lock held. */
+bool state_recent_walk(struct state_recent *, uint64_t newest, const struct state_range *,
+		       size_t count);
+
+/* A range that is walked is noted on the way: begin() gives the range to walk in place of `range`, which
+ * is borrowed. end() remembers it, if it is small and was visited to its end, as it was in the
+ * transaction `as_of`; 0: the walk failed. It is called in any case. */
+struct state_note {
+	const struct state_range *range;
+	struct buf octets;
+	bool is_whole;
+};
+struct state_range state_note_begin(struct state_note *, const struct state_range *range);
+void state_note_end(struct state_note *, struct state_recent *, uint64_t as_of);
+
+/* Around a commit: begin(), the key of each change, and the transaction that was committed, 0 if none
+ * was. In between nothing new is remembered. */
+void state_recent_begin_write(struct state_recent *);
+void state_recent_forget(struct state_recent *, const char *key);
+void state_recent_end_write(struct state_recent *, uint64_t committed);
 
 /* state_lmdb_read.c */
 struct err state_lmdb_get(struct state_store *, const struct env *, const char *key,

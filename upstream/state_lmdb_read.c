@@ -67,6 +67,7 @@ struct walking {
 	struct state_lmdb *lmdb;
 	const struct state_range *ranges;
 	size_t count;
+	uint64_t id; /* of the transaction */
 	struct err err;
 };
 
@@ -108,6 +109,17 @@ static struct err walk_range(const struct state_range *range, MDB_cursor *cursor
 	return err.kind || !code || code == MDB_NOTFOUND ? err : state_lmdb_err(code);
 }
 
+static struct err walk_noted(const struct walking *walking, const struct state_range *range,
+			     MDB_cursor *cursor)
+{
+	struct state_note note;
+	struct state_range noted = state_note_begin(&note, range);
+
+	struct err err = walk_range(&noted, cursor);
+	state_note_end(&note, walking->lmdb->recent, err.kind ? 0 : walking->id);
+	return err;
+}
+
 static void work_walk(void *arg)
 {
 	struct walking *walking = arg;
@@ -119,8 +131,9 @@ static void work_walk(void *arg)
 		return;
 	int code = mdb_cursor_open(txn, walking->lmdb->dbi, &cursor);
 	walking->err = state_lmdb_err(code);
+	walking->id = mdb_txn_id(txn);
 	for (size_t i = 0; !walking->err.kind && i < walking->count; i++)
-		walking->err = walk_range(&walking->ranges[i], cursor);
+		walking->err = walk_noted(walking, &walking->ranges[i], cursor);
 	if (!code)
 		mdb_cursor_close(cursor);
 	state_lmdb_end(walking->lmdb, txn);
@@ -129,9 +142,13 @@ static void work_walk(void *arg)
 struct err state_lmdb_walk(struct state_store *store, const struct env *env,
 			   const struct state_range *ranges, size_t count)
 {
-	struct walking walking = {
-		.lmdb = (struct state_lmdb *)store, .ranges = ranges, .count = count};
+	struct state_lmdb *lmdb = (struct state_lmdb *)store;
+	struct walking walking = {.lmdb = lmdb, .ranges = ranges, .count = count};
+	uint64_t newest;
 
+	if (state_lmdb_newest(lmdb, &newest) &&
+	    state_recent_walk(lmdb->recent, newest, ranges, count))
+		return OK;
 	env->ops->offload(env, work_walk, &walking);
 	if (walking.err.kind)
 		state_lmdb_log(walking.lmdb, "read", ranges[0].prefix, walking.err);

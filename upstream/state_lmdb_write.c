@@ -138,6 +138,20 @@ static int look_for_full(struct state_lmdb *lmdb, int code)
 	return code;
 }
 
+static int commit_one(struct state_lmdb *lmdb, const struct state_write *first,
+		      const struct state_write *end, MDB_txn *txn)
+{
+	uint64_t id = mdb_txn_id(txn);
+
+	state_recent_begin_write(lmdb->recent);
+	for (const struct state_write *write = first; write != end; write = write->next)
+		for (size_t i = 0; i < write->count; i++)
+			state_recent_forget(lmdb->recent, write->changes[i].key);
+	int code = mdb_txn_commit(txn);
+	state_recent_end_write(lmdb->recent, code ? 0 : id);
+	return code;
+}
+
 static struct err transact(struct state_lmdb *lmdb, struct state_write *first,
 			   const struct state_write *end)
 {
@@ -151,7 +165,7 @@ static struct err transact(struct state_lmdb *lmdb, struct state_write *first,
 		TRY(state_lmdb_begin(lmdb, 0, &txn));
 		code = apply_all(lmdb, first, end, txn, &is_changed);
 		if (!code && is_changed) {
-			code = mdb_txn_commit(txn);
+			code = commit_one(lmdb, first, end, txn);
 			txn = NULL;
 		}
 		state_lmdb_end(lmdb, txn);

@@ -125,6 +125,11 @@ void lru_drop(struct lru *lru, const char *key)
 		drop(lru, node);
 }
 
+const char *lru_oldest(const struct lru *lru)
+{
+	return lru->oldest ? key_of(lru, lru->oldest) : NULL;
+}
+
 size_t lru_count(const struct lru *lru)
 {
 	return lru->count;

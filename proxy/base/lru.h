@@ -21,6 +21,8 @@ void *lru_find(const struct lru *, const char *key);
 /* The row, now the most recently used; made of zeros if there was none. Borrowed likewise. */
 void *lru_touch(struct lru *, const char *key);
 void lru_drop(struct lru *, const char *key);
+/* The key of the row that was used least recently, NULL if there is none; borrowed likewise. */
+const char *lru_oldest(const struct lru *);
 size_t lru_count(const struct lru *);
 
 #endif
