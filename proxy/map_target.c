@@ -333,6 +333,10 @@ static const char *target_upstream(const struct map_values *values, const struct
 	wrong = expand_dup(subject, PLACE_FOLDER, *url.rest ? url.rest : "INBOX",
 			   &target->strings[1]);
 	conf->folder = target->strings[1];
+	/* One mailbox, one name (RFC 3501 section 5.1): locks, the choice of a worker and what stays
+	 * open go by it. */
+	if (!wrong && text_same(conf->folder, "INBOX"))
+		conf->folder = "INBOX";
 	if (!wrong)
 		wrong = expand_dup(subject, PLACE_LOGIN, login, &target->strings[2]);
 	target->login = target->strings[2];

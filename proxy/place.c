@@ -11,16 +11,21 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 
-/* One spelling of a path: no slash twice, none at the end. Owned. */
+/* One spelling of a path: no slash twice or at the end, no component ".". Owned. */
 static char *path_dup(const char *path)
 {
-	char *text = text_dup(path);
-	size_t len = 0;
+	char *text = mem_alloc(strlen(path) + 2);
+	size_t to = 0;
 
-	for (; *path; path++)
-		if (*path != '/' || (path[1] && path[1] != '/'))
-			text[len++] = *path;
-	text[len] = '\0';
+	for (size_t len; *path; path += len) {
+		path += strspn(path, "/");
+		len = strcspn(path, "/");
+		if (!len || (len == 1 && *path == '.'))
+			continue;
+		text[to++] = '/';
+		memcpy(text + to, path, len);
+		to += len;
+	}
 	return text;
 }
 
@@ -39,11 +44,9 @@ static char *store_dup(const struct map *map, const struct map_entry *entry, con
 		text = path_dup(conf->path);
 	} else if (!err.kind && conf->host) {
 		char *host = text_dup(conf->host);
-		bool is_inbox = !conf->folder || text_same(conf->folder, "INBOX");
 		text_lower(host);
 		text = text_printf_dup("%s:%u:%s:%s", host, conf->port,
-				       target.login ? target.login : "",
-				       is_inbox ? "INBOX" : conf->folder);
+				       target.login ? target.login : "", conf->folder);
 		free(host);
 	}
 	map_target_fini(&target);

@@ -192,8 +192,6 @@ static void lend(struct imap *imap, const struct upstream_conf *conf, const stru
 
 	imap->log = client->log = log;
 	imap->conf = *conf;
-	if (conf->folder && text_same(conf->folder, "INBOX"))
-		imap->conf.folder = "INBOX";
 	if (client->wire)
 		imap_wire_set_log(client->wire, log);
 }

@@ -109,7 +109,7 @@ struct oauth_reply {
 	enum oauth_trouble trouble;
 	bool is_unheard;     /* PASSING: nobody answered at all */
 	char *access;        /* printable ASCII, 1 to TOKEN_MAX octets */
-	char *refresh;       /* NULL: none, so the old one stays */
+	char *refresh;       /* NULL: none, so the old one stays; also beside trouble */
 	uint64_t lifetime_s; /* 1 to OAUTH_DAY_S; of the device code, if that was asked for */
 	char *device_code, *user_code, *url, *url_complete; /* DEVICE; the last may be NULL */
 	uint64_t interval_s;                                /* DEVICE: between two questions */

@@ -196,8 +196,6 @@ static struct err read_token(const struct reading *reading, long status, struct 
 {
 	const char *type = member(reading, "token_type");
 
-	/* Of use even if the rest is not: the one before may be spent. */
-	out->refresh = token_dup(reading, "refresh_token");
 	if (type && !text_same(type, "bearer"))
 		return passing(out, why, status, "a token of another type than bearer");
 	out->access = token_dup(reading, "access_token");
@@ -232,6 +230,9 @@ struct err oauth_read(enum oauth_what what, long status, const char *body, size_
 	const char *wanted = what == OAUTH_ASK_DEVICE ? "device_code" : "access_token";
 	struct err err;
 
+	/* Of use even if the rest is not: the one before may be spent. */
+	if (status == STATUS_OK)
+		out->refresh = token_dup(&reading, "refresh_token");
 	if (!json_is_object(reading.root))
 		err = passing(out, why, status, "not what a token server would say");
 	else if (status != STATUS_OK || !member(&reading, wanted))

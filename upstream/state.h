@@ -3,7 +3,8 @@
  *
  * Who uses it: ledger.c and journal.c. Who keeps it: state_lmdb.c in the state directory of one
  * node; the interface is what an engine shared by several nodes can do as well, so it knows
- * versions and no locks. All calls may wait; they do their work on the pool (env->offload).
+ * versions and no locks. All calls may wait; they do their work on the pool (env->offload), or at
+ * once where that is possible without a wait.
  *
  * Errors are ERR_UPSTREAM, in words fit for a client, with an errno as code: ENOSPC, EROFS, EIO,
  * and EBADMSG where what was read is not what was written (a checksum or the format is wrong).
@@ -41,9 +42,8 @@ struct state_change {
 /* Keys to be visited: all that begin with `prefix`, ascending by octets. */
 struct state_range {
 	const char *prefix;
-	/* Runs on the pool, or at once with a lock held: it may touch nothing but `arg` and may not
-	 * wait; key and value are borrowed
-	 * for the call. False ends this range, without an error. */
+	/* Runs on the pool, or at once: it may touch nothing but `arg` and may not wait; key and
+	 * value are borrowed for the call. False ends this range, without an error. */
 	bool (*visit)(void *arg, const char *key, const void *value, size_t len, uint64_t version);
 	void *arg;
 };

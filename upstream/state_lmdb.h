@@ -3,15 +3,15 @@
  * state.h.
  *
  * state_lmdb.c opens; state_lmdb_read.c reads; state_lmdb_write.c gathers the writes of several
- * callers into one
- * transaction; state_lmdb_recent.c saves who reads the trip there; state_lmdb_value.c is how a value lies in the file; state_lmdb_head.c
- * and state_lmdb_check.c look over a whole file before LMDB may touch it.
+ * callers into one transaction; state_lmdb_recent.c knows what was read lately; state_lmdb_value.c
+ * is how a value lies in the file; state_lmdb_head.c and state_lmdb_check.c look over a whole file
+ * before LMDB may touch it.
  *
  * In the directory lie LMDB's two files: data.mdb, which is everything, and lock.mdb, which is made
  * anew when it is missing. Locks, and the order in which they are taken: `queue_lock` (who writes
  * next), then `map_lock` (held shared by every transaction, alone by whoever maps the file anew).
- * Both are waited for on the pool alone. The lock of state_lmdb_recent.c is held for moments, by
- * anybody, and no other is taken under it.
+ * Both are waited for on the pool alone. The lock of state_lmdb_recent.c comes last: it is held for
+ * moments, by any thread, and no other is taken and no visitor called under it.
  */
 #ifndef POPGATE_STATE_LMDB_H
 #define POPGATE_STATE_LMDB_H
@@ -57,7 +57,15 @@ bool state_check_all(int fd, struct notice *why);
 
 /* --- state_lmdb.c ------------------------------------------------------------------------- */
 
-struct state_write; /* a put() that waits, in state_lmdb_write.c */
+/* A put() that waits. Those from one of them up to another, by `next`, are a batch: one transaction. */
+struct state_write {
+	struct state_lmdb *lmdb;
+	const struct state_change *changes;
+	size_t count, octets;
+	struct state_write *next;
+	bool is_stale, is_done;
+	struct err err;
+};
 
 struct state_lmdb {
 	struct state_store store; /* first */
@@ -90,7 +98,8 @@ struct err state_lmdb_look(struct state_lmdb *) MUST_USE;
 struct err state_lmdb_begin(struct state_lmdb *, unsigned flags, MDB_txn **out) MUST_USE;
 void state_lmdb_end(struct state_lmdb *, MDB_txn *);
 
-/* The newest transaction of any process, if that can be told without a wait. */
+/* The newest transaction of any process, if that can be told without a wait. False also where
+ * state_lmdb_look() finds anything: whoever then begins a transaction gets the error. */
 bool state_lmdb_newest(struct state_lmdb *, uint64_t *id);
 
 /* Twice the room for the map; false at the ceiling. No transaction of the caller's is open. */
@@ -103,18 +112,19 @@ void state_lmdb_tell(struct state_lmdb *, const char *key, struct err);
 
 /* --- state_lmdb_recent.c ------------------------------------------------------------------- */
 
-/* Ranges that were walked lately, and are walked again without a look at the file: each of at most 8
- * KiB, 8 MiB in all. For any thread; none of these waits, or says that memory is out. */
+/* Ranges that were walked lately, and are walked again without a look into the file: whole parts of
+ * keys (a prefix that ends with a tab), of at most 8 KiB each, 8 MiB in all. Nothing here is wiped:
+ * no secret lies in the state but sealed (seal.h). For any thread; none of these calls waits. */
 struct state_recent *state_recent_new(void);
 void state_recent_free(struct state_recent *);
 
-/* Visits the ranges if all are remembered as they are in the transaction `newest`; else false, and nobody
- * was visited. Visitors are called with a lock held. */
+/* Visits the ranges if all are remembered as they are in the transaction `newest`; else false, and
+ * nobody was visited. */
 bool state_recent_walk(struct state_recent *, uint64_t newest, const struct state_range *,
 		       size_t count);
 
-/* A range that is walked is noted on the way: begin() gives the range to walk in place of `range`, which
- * is borrowed. end() remembers it, if it is small and was visited to its end, as it was in the
+/* A range that is walked is noted on the way: begin() gives the range to walk in place of `range`,
+ * which is borrowed. end() remembers it, if it is small and was visited to its end, as it was in the
  * transaction `as_of`; 0: the walk failed. It is called in any case. */
 struct state_note {
 	const struct state_range *range;
@@ -124,10 +134,10 @@ struct state_note {
 struct state_range state_note_begin(struct state_note *, const struct state_range *range);
 void state_note_end(struct state_note *, struct state_recent *, uint64_t as_of);
 
-/* Around a commit: begin(), the key of each change, and the transaction that was committed, 0 if none
- * was. In between nothing new is remembered. */
-void state_recent_begin_write(struct state_recent *);
-void state_recent_forget(struct state_recent *, const char *key);
+/* Around the commit of a batch, which is borrowed in between: begin() forgets what it touches, end()
+ * gets the transaction that was committed, 0 if none was. One at a time. */
+void state_recent_begin_write(struct state_recent *, const struct state_write *first,
+			      const struct state_write *end);
 void state_recent_end_write(struct state_recent *, uint64_t committed);
 
 /* state_lmdb_read.c */

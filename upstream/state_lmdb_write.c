@@ -20,15 +20,6 @@ enum {
 	SPARE = 64 * 1024, /* octets: a disk that has not more is full */
 };
 
-struct state_write {
-	struct state_lmdb *lmdb;
-	const struct state_change *changes;
-	size_t count, octets;
-	struct state_write *next;
-	bool is_stale, is_done;
-	struct err err;
-};
-
 static MDB_val key_of(const char *key)
 {
 	return (MDB_val){strlen(key), (void *)(uintptr_t)key};
@@ -138,15 +129,12 @@ static int look_for_full(struct state_lmdb *lmdb, int code)
 	return code;
 }
 
-static int commit_one(struct state_lmdb *lmdb, const struct state_write *first,
-		      const struct state_write *end, MDB_txn *txn)
+static int commit_batch(struct state_lmdb *lmdb, const struct state_write *first,
+			const struct state_write *end, MDB_txn *txn)
 {
 	uint64_t id = mdb_txn_id(txn);
 
-	state_recent_begin_write(lmdb->recent);
-	for (const struct state_write *write = first; write != end; write = write->next)
-		for (size_t i = 0; i < write->count; i++)
-			state_recent_forget(lmdb->recent, write->changes[i].key);
+	state_recent_begin_write(lmdb->recent, first, end);
 	int code = mdb_txn_commit(txn);
 	state_recent_end_write(lmdb->recent, code ? 0 : id);
 	return code;
@@ -165,7 +153,7 @@ static struct err transact(struct state_lmdb *lmdb, struct state_write *first,
 		TRY(state_lmdb_begin(lmdb, 0, &txn));
 		code = apply_all(lmdb, first, end, txn, &is_changed);
 		if (!code && is_changed) {
-			code = commit_one(lmdb, first, end, txn);
+			code = commit_batch(lmdb, first, end, txn);
 			txn = NULL;
 		}
 		state_lmdb_end(lmdb, txn);

@@ -63,7 +63,7 @@ struct upstream_conf {
 	const char
 		*auth; /* the mechanisms to choose from, in order, comma separated, as in the map's
 			     auth=; NULL: the best there is (J-08) */
-	const char *folder; /* UTF-8, as in the map; "INBOX" */
+	const char *folder; /* UTF-8, as in the map, but "INBOX" however that is written there */
 	/* maildir */
 	const char *path; /* absolute */
 	/* both */
