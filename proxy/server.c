@@ -123,6 +123,22 @@ void server_init(struct server *server, struct worker *workers, unsigned count,
 	}
 }
 
+/* As long as any other reason to go on is left. */
+static bool begin_asking(void *arg)
+{
+	struct server *server = arg;
+	size_t busy = atomic_load(&server->busy);
+
+	while (busy && !atomic_compare_exchange_weak(&server->busy, &busy, busy + 1))
+		;
+	return busy != 0;
+}
+
+static void end_asking(void *arg)
+{
+	server_leave(arg);
+}
+
 static void run_station(void *arg)
 {
 	struct station *station = arg;
@@ -137,8 +153,11 @@ static void run_station(void *arg)
 
 int server_start(struct server *server)
 {
+	const struct token_stay stay = {begin_asking, end_asking, server};
 	int failed = 0;
 
+	if (server->stations->worker->tokens)
+		tokens_stay(server->stations->worker->tokens, &stay);
 	for (unsigned i = 1; i < server->places.count && !failed; i++) {
 		struct station *station = &server->stations[i];
 		failed = uv_thread_create(&station->thread, run_station, station);

@@ -7,8 +7,8 @@
 #include "proxy/server.h"
 
 /* Reasons for the process to go on: each station's open doors, each connection, also while it moves, the
- * chores of each station, a reload. When the last one leaves, which cannot be before a drain, all loops
- * are stopped. From any thread. */
+ * chores of each station, a token server that is asked, a reload. When the last one leaves, which cannot be
+ * before a drain, all loops are stopped. From any thread. */
 void server_join(struct server *);
 void server_leave(struct server *);
 

@@ -213,7 +213,8 @@ void station_cut(void *arg)
 
 	for (; connection; connection = connection->next)
 		connection_cut(connection);
-	/* What chores leave undone is on disk, and the next process goes on with it. */
+	/* What chores leave undone is on disk, and the next process goes on with it; but for a token that
+	 * they have asked for: that is a reason of its own. */
 	if (station->chores)
 		server_leave(station->server);
 	if (station->keeper)

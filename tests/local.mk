@@ -13,13 +13,13 @@ FAKE_STATE = tests/fake/state_memory.c tests/fake/state_memory.h
 FAKE_IMAP = tests/fake/imap_script.c tests/fake/imap_script.h
 
 BASE_TESTS = tests/unit/t_buf tests/unit/t_lru tests/unit/t_text tests/unit/t_log tests/unit/t_stream
-UPSTREAM_TESTS = tests/unit/t_state tests/unit/t_state_disk tests/unit/t_state_recent tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_uidl tests/unit/t_ledger tests/unit/t_ledger_state tests/unit/t_ledger_match tests/unit/t_journal tests/unit/t_lock tests/unit/t_health tests/unit/t_imap_quirks tests/unit/t_imap_login tests/unit/t_imap_caps tests/unit/t_imap_auth tests/unit/t_imap_scram tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_facts tests/unit/t_imap_lines tests/unit/t_imap_plain tests/unit/t_imap_talk tests/unit/t_imap_name tests/unit/t_seal \
+UPSTREAM_TESTS = tests/unit/t_state tests/unit/t_state_disk tests/unit/t_state_recent tests/unit/t_state_rows tests/unit/t_maildrop tests/unit/t_identity tests/unit/t_uidl tests/unit/t_ledger tests/unit/t_ledger_state tests/unit/t_ledger_match tests/unit/t_journal tests/unit/t_lock tests/unit/t_health tests/unit/t_imap_quirks tests/unit/t_imap_login tests/unit/t_imap_caps tests/unit/t_imap_auth tests/unit/t_imap_scram tests/unit/t_imap_check tests/unit/t_imap_wire tests/unit/t_imap_facts tests/unit/t_imap_lines tests/unit/t_imap_plain tests/unit/t_imap_talk tests/unit/t_imap_name tests/unit/t_seal \
 	tests/unit/t_imap tests/unit/t_imap_ahead tests/unit/t_imap_poison tests/unit/t_imap_budget tests/unit/t_imap_known tests/unit/t_imap_windows tests/unit/t_cut tests/unit/t_maildir tests/unit/t_maildir_mail tests/unit/t_maildir_update tests/unit/t_maildir_keep
 SESSION_TESTS = tests/unit/t_pipeline tests/unit/t_dot tests/unit/t_top tests/unit/t_sasl tests/unit/t_command tests/unit/t_session \
 	tests/unit/t_session_login tests/unit/t_session_sasl tests/unit/t_session_mail tests/unit/t_session_limits tests/unit/t_session_keep tests/unit/t_session_move \
 	tests/transcript/transcript tests/fault/fault_loop
 IO_TESTS = tests/unit/t_tls_client tests/unit/t_tlsconf tests/unit/t_fiber tests/unit/t_fiber_ucontext tests/unit/t_tcp tests/unit/t_move tests/unit/t_tls
-ROOF_TESTS = tests/unit/t_guard tests/unit/t_guard_upstream tests/unit/t_recent tests/unit/t_place tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_headroom tests/unit/t_local tests/unit/t_exchange tests/unit/t_exchange_key tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_oauth_jwt tests/unit/t_oauth_http tests/unit/t_token tests/unit/t_token_store tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
+ROOF_TESTS = tests/unit/t_guard tests/unit/t_guard_upstream tests/unit/t_recent tests/unit/t_place tests/unit/t_chores tests/unit/t_network tests/unit/t_config tests/unit/t_map tests/unit/t_map_policy tests/unit/t_map_target tests/unit/t_verify tests/unit/t_headroom tests/unit/t_local tests/unit/t_exchange tests/unit/t_exchange_key tests/unit/t_account tests/unit/t_account_kinds tests/unit/t_oauth tests/unit/t_oauth_jwt tests/unit/t_oauth_http tests/unit/t_token tests/unit/t_token_store tests/unit/t_token_keep tests/unit/t_config_oauth tests/unit/t_grant tests/unit/t_import
 
 if CMOCKA
 check_PROGRAMS = $(BASE_TESTS) $(UPSTREAM_TESTS) $(SESSION_TESTS) $(IO_TESTS) $(ROOF_TESTS)
@@ -72,6 +72,8 @@ tests_unit_t_state_SOURCES = tests/unit/t_state.c $(STATE_RIG) $(FAKE_STATE)
 tests_unit_t_state_LDADD = $(IMAP_LIBS)
 tests_unit_t_state_recent_SOURCES = tests/unit/t_state_recent.c $(STATE_RIG)
 tests_unit_t_state_recent_LDADD = $(IMAP_LIBS) -lpthread
+tests_unit_t_state_rows_SOURCES = tests/unit/t_state_rows.c
+tests_unit_t_state_rows_LDADD = $(IMAP_LIBS)
 tests_unit_t_state_disk_SOURCES = tests/unit/t_state_disk.c $(STATE_RIG)
 tests_unit_t_state_disk_LDADD = $(IMAP_LIBS) -lpthread
 FAKE_HEARD = tests/fake/heard.c tests/fake/heard.h
@@ -178,6 +180,8 @@ tests_unit_t_token_SOURCES = tests/unit/t_token.c $(TOKEN_RIG) $(FAKE_STATE) $(F
 tests_unit_t_token_LDADD = $(ROOF_LIBS)
 tests_unit_t_token_store_SOURCES = tests/unit/t_token_store.c $(TOKEN_RIG) $(FAKE_STATE) $(FAKE_WORLD)
 tests_unit_t_token_store_LDADD = $(ROOF_LIBS)
+tests_unit_t_token_keep_SOURCES = tests/unit/t_token_keep.c $(TOKEN_RIG) $(FAKE_STATE) $(FAKE_WORLD)
+tests_unit_t_token_keep_LDADD = $(ROOF_LIBS)
 tests_unit_t_network_LDADD = $(ROOF_LIBS)
 tests_unit_t_config_LDADD = $(ROOF_LIBS)
 tests_unit_t_map_policy_LDADD = $(ROOF_LIBS)

@@ -210,8 +210,8 @@ static bool is_touched(const struct state_recent *recent, const char *prefix)
 	return false;
 }
 
-/* A reader can see a batch before its end is told here, and one that fails never: so while there is
- * one, only what was read before it is kept. */
+/* While a batch is under way only what was read before it is kept: end() takes the rows one transaction
+ * further, and must not find what is there already. */
 static bool is_true(const struct state_recent *recent, const char *prefix, uint64_t as_of)
 {
 	if (recent->first)

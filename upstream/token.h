@@ -48,6 +48,16 @@ struct tokens;
 /* All are borrowed and outlive it. */
 struct tokens *tokens_new(struct state_store *, const struct token_key *,
 			  const struct oauth_transport *, const struct log *);
+/* What a provider gives is lost if the process ends before it is stored, and what it was asked with may be
+ * spent. So begin() is called before each question; false: the process ends, so it is not asked. end()
+ * follows when what came is stored, or could not be. By whoever calls tokens_get(), on any thread. */
+struct token_stay {
+	bool (*begin)(void *arg);
+	void (*end)(void *arg);
+	void *arg;
+};
+/* Copied; before the first tokens_get(). */
+void tokens_stay(struct tokens *, const struct token_stay *);
 /* How many requests may be under way, 1 at least; TOKENS_AT_ONCE if it is never said. */
 void tokens_limit(struct tokens *, unsigned at_once);
 void tokens_free(struct tokens *); /* NULL is fine; no call is under way */

@@ -130,6 +130,18 @@ static struct err take_place(const struct token_call *call)
 	}
 }
 
+/* False: the process has been let go. */
+static bool begin(const struct tokens *tokens)
+{
+	return !tokens->stay.begin || tokens->stay.begin(tokens->stay.arg);
+}
+
+static void end(const struct tokens *tokens)
+{
+	if (tokens->stay.end)
+		tokens->stay.end(tokens->stay.arg);
+}
+
 /* --- asking ------------------------------------------------------------------------------- */
 
 struct asking {
@@ -146,53 +158,6 @@ static void work_asking(void *arg)
 
 	asking->err = oauth_ask(call->profile, call->tokens->transport, &asking->question,
 				call->why, &asking->reply);
-}
-
-/* A provider that rotates has spent the old one, whatever else its reply is worth. */
-static bool take_refresh(const struct token_call *call, struct oauth_reply *reply,
-			 struct token_record *record)
-{
-	if (call->profile->grant != OAUTH_REFRESH || !reply->refresh ||
-	    token_same(reply->refresh, record->refresh))
-		return false;
-	text_wipe_free(record->refresh);
-	record->refresh = reply->refresh;
-	reply->refresh = NULL;
-	return true;
-}
-
-/* Remembers why it failed, so that it is not tried again too soon, and can be looked up. That this is
- * not stored is no loss worth a word. */
-static void note_failure(const struct token_call *call, struct asking *asking,
-			 struct token_record *record, uint64_t version)
-{
-	uint64_t now_s = call->env->ops->wall(call->env);
-	bool is_passing = asking->err.kind == ERR_UPSTREAM, is_stale = false;
-	bool is_withdrawn = asking->reply.trouble == OAUTH_GRANT_IS_BAD;
-	bool is_rotated = take_refresh(call, &asking->reply, record);
-	char words[TOKEN_TROUBLE + 1];
-
-	const char *raw = *call->why->text ? call->why->text : asking->err.what;
-	text_printable(words, sizeof words, raw, strlen(raw), false);
-	if (asking->reply.is_unheard)
-		avoid_endpoint(call);
-	if (is_passing)
-		LOG(call->tokens->log, LEVEL_WARN, "token-unavailable", log_text("user", call->key),
-		    log_text("profile", call->profile->name), log_text("why", words));
-	else
-		ALARM(call, "token-refused", log_text("why", words),
-		      log_text("hint", is_withdrawn ? "popgate enrol" : "see operations.md"));
-	bool is_new = strcmp(words, record->trouble) != 0;
-	memcpy(record->trouble, words, sizeof words);
-	record->trouble_s = now_s;
-	if (!is_passing)
-		record->held_s = now_s + (is_withdrawn ? TOKENS_HELD_S : TOKENS_REFUSED_S);
-	if (is_passing && !is_new && !is_rotated)
-		return;
-	struct err err = token_record_put(call->tokens->state, call->env, call->tokens->key,
-					  call->slot->name, record, version, &is_stale);
-	if (err.kind)
-		token_slot_keep(call->tokens, call->slot, record, is_rotated, version);
 }
 
 /* --- the answer --------------------------------------------------------------------------- */
@@ -253,8 +218,10 @@ static struct err store(const struct token_call *call, struct token_record *reco
 				       record, version, &is_stale);
 		if (err.kind)
 			return keep(call, record, is_rotated, version, err);
-		if (!is_stale)
+		if (!is_stale) {
+			token_slot_forget(tokens, call->slot);
 			return OK;
+		}
 		err = token_record_get(tokens->state, call->env, tokens->key, call->slot->name,
 				       &other, &version);
 		bool is_theirs = !err.kind && version && other.grant != record->grant;
@@ -273,6 +240,58 @@ static struct err store(const struct token_call *call, struct token_record *reco
 	}
 	err = ERR(ERR_UPSTREAM, 0, "the stored token changes all the time");
 	return keep(call, record, is_rotated, version, err);
+}
+
+/* Tells why it failed, and notes it in the record. */
+static void note_failure(const struct token_call *call, const struct asking *asking,
+			 struct token_record *record, bool *is_news)
+{
+	bool is_withdrawn = asking->reply.trouble == OAUTH_GRANT_IS_BAD;
+	bool is_passing = asking->err.kind == ERR_UPSTREAM;
+	char words[TOKEN_TROUBLE + 1];
+
+	const char *raw = *call->why->text ? call->why->text : asking->err.what;
+	text_printable(words, sizeof words, raw, strlen(raw), false);
+	if (asking->reply.is_unheard)
+		avoid_endpoint(call);
+	if (is_passing)
+		LOG(call->tokens->log, LEVEL_WARN, "token-unavailable", log_text("user", call->key),
+		    log_text("profile", call->profile->name), log_text("why", words));
+	else
+		ALARM(call, "token-refused", log_text("why", words),
+		      log_text("hint", is_withdrawn ? "popgate enrol" : "see operations.md"));
+	*is_news = !is_passing || strcmp(words, record->trouble) != 0;
+	memcpy(record->trouble, words, sizeof words);
+	record->trouble_s = call->env->ops->wall(call->env);
+	if (!is_passing)
+		record->held_s =
+			record->trouble_s + (is_withdrawn ? TOKENS_HELD_S : TOKENS_REFUSED_S);
+}
+
+/* Remembers why it failed, so that it is not tried again too soon, and can be looked up. That this is
+ * not stored is no loss worth a word; but what was rotated must be. */
+static struct err take_failure(const struct token_call *call, struct asking *asking,
+			       struct token_record *record, uint64_t version)
+{
+	const struct tokens *tokens = call->tokens;
+	char **refresh = &asking->reply.refresh;
+	bool is_news, is_stale = false;
+
+	note_failure(call, asking, record, &is_news);
+	/* A provider that rotates has spent the old one, whatever else its reply is worth. */
+	if (call->profile->grant == OAUTH_REFRESH && *refresh &&
+	    !token_same(*refresh, record->refresh)) {
+		replace(&record->refresh, *refresh);
+		struct err err = store(call, record, true, version);
+		return err.kind ? err : asking->err;
+	}
+	if (!is_news)
+		return asking->err;
+	struct err err = token_record_put(tokens->state, call->env, tokens->key, call->slot->name,
+					  record, version, &is_stale);
+	if (err.kind)
+		token_slot_keep(tokens, call->slot, record, false, version);
+	return asking->err;
 }
 
 static struct err take_reply(const struct token_call *call, struct oauth_reply *reply,
@@ -319,6 +338,11 @@ struct err token_refresh(const struct token_call *call, struct token_record *rec
 
 	TRY(check_grant(call, record));
 	TRY(take_place(call));
+	if (!begin(call->tokens)) {
+		leave_place(call->tokens);
+		TOKEN_WHY(call->why, "popgate is ending");
+		return ERR(ERR_UPSTREAM, ESHUTDOWN, "the token server is not asked any more");
+	}
 	asking.question = (struct oauth_question){
 		.what = OAUTH_ASK_TOKEN,
 		.secret = call->profile->grant == OAUTH_REFRESH ? record->refresh : NULL,
@@ -326,11 +350,9 @@ struct err token_refresh(const struct token_call *call, struct token_record *rec
 		.wall_s = call->env->ops->wall(call->env)};
 	call->env->ops->offload(call->env, work_asking, &asking);
 	leave_place(call->tokens);
-	struct err err = asking.err;
-	if (err.kind)
-		note_failure(call, &asking, record, version);
-	else
-		err = take_reply(call, &asking.reply, record, version);
+	struct err err = asking.err.kind ? take_failure(call, &asking, record, version)
+					 : take_reply(call, &asking.reply, record, version);
 	oauth_reply_fini(&asking.reply);
+	end(call->tokens);
 	return err;
 }

@@ -38,6 +38,7 @@ struct tokens {
 	const struct token_key *key;
 	const struct oauth_transport *transport;
 	const struct log *log;
+	struct token_stay stay;
 	pthread_mutex_t lock; /* for what follows; nobody waits for anything else while he has it */
 	struct token_slot *slots;
 	struct token_endpoint *endpoints;
@@ -67,6 +68,8 @@ void token_slot_drop(struct tokens *, struct token_slot *, uint64_t now_ms);
 /* Keeps a copy of a record that could not be stored over version `base`. */
 void token_slot_keep(const struct tokens *, struct token_slot *, const struct token_record *,
 		     bool is_rotated, uint64_t base);
+/* Forgets that copy: what is in the state is newer. */
+void token_slot_forget(const struct tokens *, struct token_slot *);
 /* Whether it has such a copy; *is_rotated as it was kept. */
 bool token_slot_has_unsaved(const struct tokens *, const struct token_slot *, bool *is_rotated);
 /* Whether it was not said aloud lately that something is wrong with the grant; from now on it was. */
@@ -77,7 +80,7 @@ struct err token_slot_settle(struct tokens *, const struct env *, struct token_s
 /* --- token_ask.c --- */
 
 /* Gets a new access token into `record`, which was read as `version`, and stores it. On failure
- * `record` still has the old tokens. */
+ * `record` still has the old access token. */
 struct err token_refresh(const struct token_call *, struct token_record *record,
 			 uint64_t version) MUST_USE;
 /* Sets access token, refresh token and moments from a reply. */

@@ -23,6 +23,11 @@ struct tokens *tokens_new(struct state_store *state, const struct token_key *key
 	return tokens;
 }
 
+void tokens_stay(struct tokens *tokens, const struct token_stay *stay)
+{
+	tokens->stay = *stay;
+}
+
 void tokens_limit(struct tokens *tokens, unsigned at_once)
 {
 	tokens->at_once = at_once ? at_once : 1;
@@ -136,7 +141,7 @@ void token_slot_keep(const struct tokens *tokens, struct token_slot *slot,
 	token_unlock(tokens);
 }
 
-static void forget(const struct tokens *tokens, struct token_slot *slot)
+void token_slot_forget(const struct tokens *tokens, struct token_slot *slot)
 {
 	token_lock(tokens);
 	token_record_fini(&slot->unsaved);
@@ -166,14 +171,14 @@ struct err token_slot_settle(struct tokens *tokens, const struct env *env, struc
 	struct err err =
 		token_record_get(tokens->state, env, tokens->key, slot->name, &stored, &version);
 	if (!err.kind && is_overtaken(slot, &stored, version)) {
-		forget(tokens, slot);
+		token_slot_forget(tokens, slot);
 	} else if (!err.kind) {
 		err = token_record_put(tokens->state, env, tokens->key, slot->name, &slot->unsaved,
 				       version, &is_stale);
 		if (!err.kind && is_stale)
 			err = ERR(ERR_UPSTREAM, 0, "the stored token changes all the time");
 		if (!err.kind) {
-			forget(tokens, slot);
+			token_slot_forget(tokens, slot);
 			LOG(tokens->log, LEVEL_NOTE, "token-stored-late");
 		}
 	}

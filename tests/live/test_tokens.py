@@ -5,7 +5,9 @@ import concurrent.futures
 import os
 import re
 import select
+import signal
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -239,6 +241,42 @@ def test_a_crash_between_response_and_store(office, server):
     assert at.login("alice") == ""
     at.gate.start()
     rig.wait_until(lambda: at.login("alice").startswith("+OK"), 60, "a login")
+
+
+def test_the_end_waits_for_what_was_rotated(office, server, provider):
+    """Told twice to end when the provider has rotated for work in the background."""
+    relay = Relay(provider.imap)
+    server.configure(rotation=True, expires_in=3)
+    at = office("alice", upstream=f"imap://127.0.0.1:{relay.port}", settings="replay = 1s\n")
+    process, was_there = at.gate.process, []
+    try:
+        relay.at("up", rb"UID STORE .*\\Deleted", "before", lambda: None)
+        with Pop(at.gate.clear, timeout=90) as pop:
+            pop.login("alice", rig.PASSWORD)
+            pop.ok("DELE 1")
+            pop.ok("QUIT")
+        assert relay.was_reached
+
+        def end():
+            at.gate.signal(signal.SIGTERM)
+            rig.wait_until(lambda: "event=draining" in at.gate.log(), what="the drain")
+            at.gate.signal(signal.SIGTERM)
+            time.sleep(2)
+            was_there.append(process.poll() is None)
+            for token in old:
+                server.refresh_tokens.pop(token, None)
+        old = set(server.refresh_tokens)
+        server.fault("token", "call", function=end)
+        assert process.wait(60) == 0 and was_there == [True]
+        relay.go_on()
+        at.gate.start()
+        server.expire("alice")
+        with Pop(at.gate.clear, timeout=90) as pop:
+            pop.login("alice", rig.PASSWORD)  # by the refresh token that came last
+            pop.ok("QUIT")
+        assert "invalid_grant" not in at.gate.log()
+    finally:
+        relay.close()
 
 
 def test_revoked(office, server):

@@ -71,12 +71,33 @@ static void test_find_keeps_order(void **state)
 	lru_free(lru);
 }
 
+static void test_oldest(void **state)
+{
+	struct lru *lru = lru_new(1, 10);
+
+	(void)state;
+	assert_null(lru_oldest(lru));
+	lru_touch(lru, "a");
+	lru_touch(lru, "b");
+	lru_touch(lru, "c");
+	assert_string_equal(lru_oldest(lru), "a");
+	lru_touch(lru, "a");
+	assert_string_equal(lru_oldest(lru), "b");
+	lru_drop(lru, lru_oldest(lru));
+	assert_string_equal(lru_oldest(lru), "c");
+	lru_drop(lru, "c");
+	lru_drop(lru, "a");
+	assert_null(lru_oldest(lru));
+	lru_free(lru);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_find_keeps_order),
+		cmocka_unit_test(test_oldest),
 	};
 
 	return cmocka_run_group_tests_name("lru", tests, NULL, NULL);

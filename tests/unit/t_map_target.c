@@ -153,6 +153,11 @@ static void test_hostile_names(void **state)
 		{"bob upstream=maildir:/m/%d/%n local=" HASH, "bob@x", NULL},
 		{"bob upstream=imaps://h/%d local=" HASH " login=b password_cred=c", "bob@x", NULL},
 		{"bob upstream=imaps://h local=" HASH " login=b password_cred=c", "bob@x", "INBOX"},
+		/* that one has no case */
+		{"bob upstream=imaps://h/iNbox local=" HASH " login=b password_cred=c", "bob",
+		 "INBOX"},
+		{"* upstream=imaps://h/%n local=" HASH " login=b password_cred=c", "inbox",
+		 "INBOX"},
 		{"bob upstream=imaps://h local=" HASH " login=%u password_cred=c", "bob@x", NULL},
 		{"bob upstream=imaps://h local=" HASH " password_cred=c", "bob@x", NULL},
 		{"bob upstream=imaps://h/%d", "bob@x", "x"},

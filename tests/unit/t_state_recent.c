@@ -8,9 +8,15 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/unit/state_rig.h"
 
@@ -211,34 +217,40 @@ static void test_two_ranges(void **state)
 	rig_fini(&rig);
 }
 
-/* 8 MiB, of which each of these takes some 7,200 octets: the oldest go. */
-static void test_ceiling(void **state)
+/* In a child, for the limit stays: no file may grow. */
+static int fail_to_commit(void *arg)
 {
-	enum { ROWS = 1300 };
-	static struct shown shown;
-	static char value[7000];
-	static struct rig rig;
-	char key[64];
-	unsigned kept = 0;
+	static char large[100000];
+	struct shown shown = {.most = 0};
+	struct rig *rig = arg;
+	struct rlimit limit;
+	struct stat now;
+
+	if (!rig_open(rig) || stat(rig_file(rig, "data.mdb"), &now))
+		return 1;
+	walk(rig, "ledger\tann\t", &shown);
+	walk(rig, "ledger\tanna\t", &shown);
+	signal(SIGXFSZ, SIG_IGN);
+	limit = (struct rlimit){(rlim_t)now.st_size, (rlim_t)now.st_size};
+	if (setrlimit(RLIMIT_FSIZE, &limit) ||
+	    rig_put(rig, "ledger\tann\t", large, sizeof large).kind != ERR_UPSTREAM)
+		return 2;
+	/* Another's is still known; what we tried to change is read, as it was. */
+	if (walk(rig, "ledger\tanna\t", &shown) || !walk(rig, "ledger\tann\t", &shown))
+		return 3;
+	if (!strstr(shown.text, "ledger\tann\t=head ") || walk(rig, "ledger\tann\t", &shown))
+		return 4;
+	return strstr(shown.text, "ledger\tann\t=head ") ? 0 : 5;
+}
+
+static void test_failed_commit(void **state)
+{
+	struct rig rig;
 
 	(void)state;
 	begin(&rig);
-	memset(value, 'v', sizeof value - 1);
-	for (unsigned i = 0; i < ROWS; i++) {
-		snprintf(key, sizeof key, "ledger\tuser%05u\t", i);
-		must_put(&rig, key, value);
-	}
-	for (unsigned i = 0; i < ROWS; i++) {
-		snprintf(key, sizeof key, "ledger\tuser%05u\t", i);
-		assert_true(walk(&rig, key, &shown));
-	}
-	for (unsigned i = ROWS; i--;) {
-		snprintf(key, sizeof key, "ledger\tuser%05u\t", i);
-		if (walk(&rig, key, &shown))
-			break;
-		kept++;
-	}
-	assert_true(kept > 1000 && kept < 1200);
+	rig_close(&rig);
+	assert_int_equal(rig_child(fail_to_commit, &rig), 0);
 	rig_fini(&rig);
 }
 
@@ -257,20 +269,21 @@ static void test_replaced_file(void **state)
 	rig_fini(&rig);
 }
 
-/* --- several threads ---------------------------------------------------------------------- */
+/* --- several at once ---------------------------------------------------------------------- */
 
-enum { NUMBERS = 300, READERS = 3 };
+enum { NUMBERS = 300, READERS = 3, WRITERS = 2 };
 
+/* Written by threads or, shared, by another process. */
 struct race {
-	struct state_store *store;
-	_Atomic unsigned written; /* the newest number whose put() has come back */
+	struct state_store *store, *writing; /* the reader's, the writers' */
+	struct rig *rig;
+	_Atomic unsigned written; /* to ann: the newest number whose put() has come back */
 	_Atomic unsigned failed;
 	_Atomic unsigned old; /* walks that showed an older one than was written before */
 };
 
-static void *write_numbers(void *arg)
+static void write_numbers(struct race *race, const char *key, bool is_told)
 {
-	struct race *race = arg;
 	struct fake_world world;
 	char value[16];
 	bool is_stale;
@@ -278,14 +291,25 @@ static void *write_numbers(void *arg)
 	fake_world_init(&world);
 	for (unsigned i = 1; i <= NUMBERS; i++) {
 		snprintf(value, sizeof value, "%u", i);
-		const struct state_change change = {"ledger\tann\t", value, strlen(value),
-						    STATE_ANY};
+		const struct state_change change = {key, value, strlen(value), STATE_ANY};
 		struct err err =
-			race->store->ops->put(race->store, &world.env, &change, 1, &is_stale);
+			race->writing->ops->put(race->writing, &world.env, &change, 1, &is_stale);
 		if (err.kind)
 			atomic_fetch_add(&race->failed, 1);
-		atomic_store(&race->written, i);
+		if (is_told)
+			atomic_store(&race->written, i);
 	}
+}
+
+static void *write_ann(void *arg)
+{
+	write_numbers(arg, "ledger\tann\t", true);
+	return NULL;
+}
+
+static void *write_anna(void *arg)
+{
+	write_numbers(arg, "ledger\tanna\t", false);
 	return NULL;
 }
 
@@ -319,21 +343,57 @@ static void *read_numbers(void *arg)
 
 static void test_threads(void **state)
 {
+	void *(*const work[READERS + WRITERS])(void *) = {write_ann, write_anna, read_numbers,
+							  read_numbers, read_numbers};
+	pthread_t threads[READERS + WRITERS];
 	struct race race = {NULL};
-	pthread_t threads[READERS + 1];
 	struct rig rig;
 
 	(void)state;
 	begin(&rig);
-	race.store = rig.store;
-	for (size_t i = 0; i <= READERS; i++)
-		assert_int_equal(
-			pthread_create(&threads[i], NULL, i ? read_numbers : write_numbers, &race),
-			0);
-	for (size_t i = 0; i <= READERS; i++)
+	race.store = race.writing = rig.store;
+	for (size_t i = 0; i < READERS + WRITERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, work[i], &race), 0);
+	for (size_t i = 0; i < READERS + WRITERS; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 	assert_int_equal(race.failed, 0);
 	assert_int_equal(race.old, 0);
+	rig_fini(&rig);
+}
+
+static int write_ann_elsewhere(struct race *race)
+{
+	race->rig->store = NULL; /* the parent's */
+	if (!rig_open(race->rig)) {
+		atomic_store(&race->written, NUMBERS);
+		return 1;
+	}
+	race->writing = race->rig->store;
+	write_numbers(race, "ledger\tann\t", true);
+	return race->failed ? 2 : 0;
+}
+
+static void test_race_with_a_process(void **state)
+{
+	struct race *race =
+		mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct rig rig;
+	int status = -1;
+
+	(void)state;
+	assert_true(race != MAP_FAILED);
+	begin(&rig);
+	*race = (struct race){.store = rig.store, .rig = &rig};
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(write_ann_elsewhere(race));
+	assert_true(child > 0);
+	read_numbers(race);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(race->old, 0);
+	munmap(race, sizeof *race);
 	rig_fini(&rig);
 }
 
@@ -346,9 +406,10 @@ int main(void)
 		cmocka_unit_test(test_changes_of_others_are_seen),
 		cmocka_unit_test(test_what_is_not_kept),
 		cmocka_unit_test(test_two_ranges),
-		cmocka_unit_test(test_ceiling),
+		cmocka_unit_test(test_failed_commit),
 		cmocka_unit_test(test_replaced_file),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_race_with_a_process),
 	};
 
 	return cmocka_run_group_tests_name("state_recent", tests, NULL, NULL);

@@ -101,27 +101,6 @@ static void test_rotation_and_full_disk(void **state)
 	bench_end(&bench);
 }
 
-/* What a provider has rotated is kept, whatever else its reply is worth. */
-static void test_rotation_in_an_odd_reply(void **state)
-{
-	struct bench bench;
-
-	(void)state;
-	bench_begin(&bench);
-	bench_enrol(&bench);
-	bench.provider.mood = ODD;
-	bench_pass(&bench, 4000);
-	bench_expect(&bench, NULL, NULL, ERR_UPSTREAM);
-	bench_pass(&bench, 60);
-	bench_expect(&bench, NULL, NULL, ERR_UPSTREAM); /* the same trouble, another token */
-	assert_non_null(strstr(bench.provider.last, "refresh_token=refresh-1&"));
-	bench_restart(&bench);
-	bench.provider.mood = GOOD;
-	bench_expect(&bench, NULL, "access-3", ERR_NONE);
-	assert_non_null(strstr(bench.provider.last, "refresh_token=refresh-2&"));
-	bench_end(&bench);
-}
-
 /* The same, stored by the chores. */
 static void test_store_late(void **state)
 {
@@ -435,7 +414,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rotation_and_crash),
 		cmocka_unit_test(test_rotation_and_full_disk),
-		cmocka_unit_test(test_rotation_in_an_odd_reply),
 		cmocka_unit_test(test_store_late),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_enrolled_before_stored),

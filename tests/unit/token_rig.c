@@ -31,11 +31,9 @@ static struct err answer(struct provider *provider, long *status, struct buf *ou
 				       "\"refresh_token\":\"refresh-%u\"}",
 				       provider->asked, provider->lifetime_s, provider->asked));
 		break;
-	case ODD: /* a new refresh token, beside one that is of no use */
-		assert_true(buf_printf(out,
-				       "{\"access_token\":\"access-%u\",\"token_type\":\"mac\","
-				       "\"refresh_token\":\"refresh-%u\"}",
-				       provider->asked, provider->asked));
+	case ODD: /* a new refresh token, beside what is of no use */
+		assert_true(buf_printf(out, "{%s\"refresh_token\":\"refresh-%u\"}", provider->odd,
+				       provider->asked));
 		break;
 	case STUBBORN:
 		assert_true(buf_printf(out, "{\"access_token\":\"access-0\",\"expires_in\":3600}"));

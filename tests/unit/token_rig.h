@@ -16,6 +16,7 @@ enum mood { GOOD, ROTATING, ODD, WITHDRAWN, MISCONFIGURED, BROKEN, UNREACHABLE, 
 struct provider {
 	struct oauth_transport transport; /* first */
 	enum mood mood;
+	const char *odd; /* ODD: what stands before the refresh token */
 	unsigned asked;
 	const struct state_memory
 		*crowded; /* answers once this was asked `gets` times; NULL: at once */
