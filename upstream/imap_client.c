@@ -245,6 +245,7 @@ void imap_drop(struct imap_client *client)
 	client->wire = NULL;
 	client->caps = 0;
 	client->id_tag = client->next_tag = client->idle_tag = client->done_tag = 0;
+	client->caps_tag = client->enable_tag = 0;
 	client->is_listing = false;
 }
 

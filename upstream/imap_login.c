@@ -129,7 +129,6 @@ static struct err open_once(struct imap_client *client, const struct upstream_co
 	struct stream *stream;
 
 	client->is_greeted = client->is_refused = client->is_unserved = client->has_flown = false;
-	client->caps_tag = 0;
 	if (client->flight)
 		client->flight->tag = 0;
 	TRY(dial(client, conf, &stream));
