@@ -113,8 +113,11 @@ void state_lmdb_tell(struct state_lmdb *, const char *key, struct err);
 /* --- state_lmdb_recent.c ------------------------------------------------------------------- */
 
 /* Ranges that were walked lately, and are walked again without a look into the file: whole parts of
- * keys (a prefix that ends with a tab), of at most 8 KiB each, 8 MiB in all. Nothing here is wiped:
- * no secret lies in the state but sealed (seal.h). For any thread; none of these calls waits. */
+ * keys (a prefix that ends with a tab), of at most 8 KiB each, 8 MiB in all. A value that was read by
+ * itself is a range too: its prefix is its key behind STATE_SINGLE. Nothing here is wiped: no
+ * password and no token lies in the state but sealed (seal.h). For any thread; none of these calls
+ * waits. */
+enum { STATE_SINGLE = '=' }; /* no key begins with it */
 struct state_recent *state_recent_new(void);
 void state_recent_free(struct state_recent *);
 

@@ -5,6 +5,7 @@
  * handed on: nothing that was not once written there reaches a caller.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "upstream/state_lmdb.h"
@@ -12,41 +13,56 @@
 struct reading {
 	struct state_lmdb *lmdb;
 	const char *key;
+	struct state_range single; /* as which it is remembered */
 	struct buf *out;
 	uint64_t version;
 	struct err err;
 };
 
-static struct err get_value(struct reading *reading, MDB_txn *txn)
+static bool visit_value(void *arg, const char *key, const void *value, size_t len, uint64_t version)
+{
+	struct reading *reading = arg;
+
+	(void)key;
+	if (len && !buf_put(reading->out, value, len)) {
+		reading->err = state_lmdb_err(ENOMEM);
+		return false;
+	}
+	reading->version = version;
+	return true;
+}
+
+static struct err get_value(const struct reading *reading, const struct state_range *noted,
+			    MDB_txn *txn)
 {
 	MDB_val key = {strlen(reading->key), (void *)(uintptr_t)reading->key}, value;
 	int code = mdb_get(txn, reading->lmdb->dbi, &key, &value);
+	uint64_t version;
 
 	if (code == MDB_NOTFOUND)
 		return OK;
 	if (code)
 		return state_lmdb_err(code);
-	if (!state_value_read(key.mv_data, key.mv_size, value.mv_data, value.mv_size,
-			      &reading->version))
+	if (!state_value_read(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &version))
 		return state_lmdb_err(EBADMSG);
-	const char *octets = (const char *)value.mv_data + STATE_HEAD;
-	if (value.mv_size > STATE_HEAD &&
-	    !buf_put(reading->out, octets, value.mv_size - STATE_HEAD)) {
-		reading->version = 0;
-		return state_lmdb_err(ENOMEM);
-	}
-	return OK;
+	bool is_taken =
+		noted->visit(noted->arg, reading->key, (const char *)value.mv_data + STATE_HEAD,
+			     value.mv_size - STATE_HEAD, version);
+	return is_taken ? OK : reading->err;
 }
 
 static void work_get(void *arg)
 {
 	struct reading *reading = arg;
+	struct state_note note;
 	MDB_txn *txn;
 
 	reading->err = state_lmdb_begin(reading->lmdb, MDB_RDONLY, &txn);
 	if (reading->err.kind)
 		return;
-	reading->err = get_value(reading, txn);
+	struct state_range noted = state_note_begin(&note, &reading->single);
+	reading->err = get_value(reading, &noted, txn);
+	state_note_end(&note, reading->lmdb->recent, reading->err.kind ? 0 : mdb_txn_id(txn));
 	state_lmdb_end(reading->lmdb, txn);
 }
 
@@ -54,9 +70,15 @@ struct err state_lmdb_get(struct state_store *store, const struct env *env, cons
 			  struct buf *out, uint64_t *version)
 {
 	struct reading reading = {.lmdb = (struct state_lmdb *)store, .key = key, .out = out};
+	char name[STATE_KEY + 2];
+	uint64_t newest;
 
+	snprintf(name, sizeof name, "%c%s", STATE_SINGLE, key);
+	reading.single = (struct state_range){name, visit_value, &reading};
 	buf_drop(out, buf_len(out));
-	env->ops->offload(env, work_get, &reading);
+	if (!state_lmdb_newest(reading.lmdb, &newest) ||
+	    !state_recent_walk(reading.lmdb->recent, newest, &reading.single, 1))
+		env->ops->offload(env, work_get, &reading);
 	*version = reading.version;
 	if (reading.err.kind)
 		state_lmdb_log(reading.lmdb, "read", reading.key, reading.err);

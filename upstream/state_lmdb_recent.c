@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* state_lmdb_recent.c - small ranges that were walked lately, for who walks them again.
+/* state_lmdb_recent.c - small ranges that were walked lately, and values that were read, for who does
+ * so again.
  *
  * A login reads journal and ledger of one name; most often nothing has changed since the last one,
  * and the trip to the pool costs more than the read. A row is a range that was walked to its end;
@@ -11,6 +12,7 @@
  * While a batch is being committed nobody knows yet whether it will be. Ranges that it touches are
  * not remembered meanwhile, all others are.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,12 +152,12 @@ bool state_recent_walk(struct state_recent *recent, uint64_t newest,
 
 /* --- what is walked ----------------------------------------------------------------------- */
 
-/* Only whole parts of keys: what a key that is written belongs to is then found from the key. */
-static bool is_separated(const char *prefix)
+/* A value, or whole parts of keys: what a key that is written belongs to is then found from the key. */
+static bool is_findable(const char *prefix)
 {
 	size_t len = strlen(prefix);
 
-	return len && prefix[len - 1] == '\t';
+	return *prefix == STATE_SINGLE || (len && prefix[len - 1] == '\t');
 }
 
 static bool visit_and_note(void *arg, const char *key, const void *value, size_t len,
@@ -174,7 +176,7 @@ static bool visit_and_note(void *arg, const char *key, const void *value, size_t
 
 struct state_range state_note_begin(struct state_note *note, const struct state_range *range)
 {
-	*note = (struct state_note){.range = range, .is_whole = is_separated(range->prefix)};
+	*note = (struct state_note){.range = range, .is_whole = is_findable(range->prefix)};
 	buf_init(&note->octets, ROW_OCTETS);
 	return (struct state_range){range->prefix, visit_and_note, note};
 }
@@ -200,12 +202,14 @@ static void keep(struct state_recent *recent, const struct state_note *note)
 /* Whether the batch that is being committed changes anything in a range. */
 static bool is_touched(const struct state_recent *recent, const char *prefix)
 {
-	size_t len = strlen(prefix);
+	bool is_single = *prefix == STATE_SINGLE;
+	const char *text = prefix + is_single;
+	size_t len = strlen(text) + is_single; /* with its NUL it is the whole key */
 
 	for (const struct state_write *write = recent->first; write != recent->end;
 	     write = write->next)
 		for (size_t i = 0; i < write->count; i++)
-			if (strncmp(write->changes[i].key, prefix, len) == 0)
+			if (strncmp(write->changes[i].key, text, len) == 0)
 				return true;
 	return false;
 }
@@ -239,9 +243,11 @@ void state_note_end(struct state_note *note, struct state_recent *recent, uint64
 
 static void forget(struct state_recent *recent, const char *key)
 {
-	char prefix[STATE_KEY + 1];
+	char prefix[STATE_KEY + 2];
 
+	snprintf(prefix, sizeof prefix, "%c%s", STATE_SINGLE, key);
 	pthread_mutex_lock(&recent->lock);
+	drop(recent, prefix);
 	for (size_t i = 0; key[i]; i++) {
 		prefix[i] = key[i];
 		prefix[i + 1] = '\0';

@@ -141,12 +141,64 @@ static void test_stale_change(void **state)
 	rig_fini(&rig);
 }
 
+/* Reads one value. Returns whether that took a trip. */
+static bool get(struct rig *rig, const char *key, const char *value)
+{
+	unsigned before = rig->world.offloads;
+	uint64_t version;
+	struct buf out;
+
+	buf_init(&out, 20000);
+	assert_int_equal(
+		rig->store->ops->get(rig->store, &rig->world.env, key, &out, &version).kind,
+		ERR_NONE);
+	assert_int_equal(buf_len(&out), strlen(value));
+	assert_int_equal(version > 0, *value != 0);
+	if (*value)
+		assert_memory_equal(buf_data(&out), value, strlen(value));
+	buf_fini(&out);
+	return rig->world.offloads != before;
+}
+
 static int write_elsewhere(void *arg)
 {
 	struct rig *rig = arg;
 
 	rig->store = NULL; /* the parent's */
 	return rig_open(rig) && !rig_put_text(rig, "ledger\tann\t", "theirs").kind ? 0 : 1;
+}
+
+static void test_values(void **state)
+{
+	struct shown shown = {.most = 0};
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	walk(&rig, "ledger\tann\t", &shown);
+	for (int i = 0; i < 3; i++) {
+		/* Though a range of the same name is known. */
+		assert_int_equal(get(&rig, "ledger\tann\t", "head"), !i);
+		assert_int_equal(get(&rig, "ledger\tann\t00000001\t00000000", "page"), !i);
+		assert_int_equal(get(&rig, "ledger\tnobody\t", ""), !i);
+	}
+	assert_false(walk(&rig, "ledger\tann\t", &shown));
+	/* What begins alike is another. */
+	must_put(&rig, "ledger\tann\t0000000", "x");
+	assert_false(get(&rig, "ledger\tann\t", "head"));
+	assert_false(get(&rig, "ledger\tann\t00000001\t00000000", "page"));
+	must_put(&rig, "ledger\tann\t", "HEAD");
+	assert_true(get(&rig, "ledger\tann\t", "HEAD"));
+	assert_false(get(&rig, "ledger\tann\t00000001\t00000000", "page"));
+	must_put(&rig, "ledger\tnobody\t", "somebody");
+	assert_true(get(&rig, "ledger\tnobody\t", "somebody"));
+	must_put(&rig, "ledger\tnobody\t", NULL);
+	assert_true(get(&rig, "ledger\tnobody\t", ""));
+	/* And of another process. */
+	assert_int_equal(rig_child(write_elsewhere, &rig), 0);
+	assert_true(get(&rig, "ledger\tann\t", "theirs"));
+	assert_false(get(&rig, "ledger\tann\t", "theirs"));
+	rig_fini(&rig);
 }
 
 static void test_changes_of_others_are_seen(void **state)
@@ -404,6 +456,7 @@ int main(void)
 		cmocka_unit_test(test_own_changes_are_seen),
 		cmocka_unit_test(test_stale_change),
 		cmocka_unit_test(test_changes_of_others_are_seen),
+		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_what_is_not_kept),
 		cmocka_unit_test(test_two_ranges),
 		cmocka_unit_test(test_failed_commit),
