@@ -23,6 +23,7 @@ static struct err connect_and_select(struct imap *imap, struct notice *why)
 	struct err err = OK;
 
 	imap->client.until_ms = imap->env->ops->now(imap->env) + LOGIN_TOTAL_MS;
+	imap->client.is_deaf = false;
 	imap_memo_next(imap->conf.memos, &imap->conf, &imap->login, flight.next);
 	for (int attempt = 0; attempt < 2; attempt++) {
 		imap->client.flight = &flight;
@@ -43,7 +44,7 @@ static struct err connect_and_select(struct imap *imap, struct notice *why)
 		imap->client.flight = NULL;
 		bool is_alive = imap_client_is_alive(&imap->client);
 		bool is_bad = is_alive && imap_was(&imap->client, WIRE_BAD);
-		bool is_deaf = !is_alive && imap->client.is_deaf; /* M-04: in steps now */
+		bool is_deaf = !is_alive && imap->client.is_deaf && !attempt; /* M-04 */
 		imap_client_why(&imap->client, why);
 		if (is_bad && attempt)
 			imap_client_report(&imap->client, HEALTH_FAILED);

@@ -190,6 +190,14 @@ void check_put_number(struct check *, uint64_t);
 /* Makes `out` as long as it was before something was put. */
 void check_take_back(struct check *, size_t len);
 
+/* Counts what an ended FETCH reply tells of flags, if nobody has asked for it. */
+static inline void check_news(struct check *check)
+{
+	const struct wire_item *item = &check->item;
+
+	check->flag_news += item->has_flags && !(item->has_octets && check->on_item);
+}
+
 /* A list of flags in parentheses: puts those of them that are in `known`, which ends in NULL;
  * libetpan takes some flag for another that only begins like it. Returns their number; -1: it is
  * no list. */

@@ -291,7 +291,7 @@ static enum check_next end_item(struct check *check)
 		check->item.header = header ? header : "";
 		check->item.header_len = buf_len(&check->header);
 	}
-	check->flag_news += check->item.has_flags;
+	check_news(check);
 	if (check->on_item)
 		check->on_item(check->item_arg, &check->item);
 	/* libetpan has not seen its octets yet, and the next body shall not begin before. */

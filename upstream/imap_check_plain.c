@@ -106,7 +106,7 @@ bool check_plain(struct check *check, struct scan scan)
 	} while (scan_char(&scan, ' '));
 	if (!scan_char(&scan, ')') || scan.at < scan.end)
 		return false;
-	check->flag_news += item->has_flags;
+	check_news(check);
 	if (check->on_item)
 		check->on_item(check->item_arg, item);
 	return true;

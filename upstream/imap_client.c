@@ -30,7 +30,7 @@ static const struct {
 	[PHASE_SELECT] = {60000, 60000},   [PHASE_LIST] = {120000, 0},
 	[PHASE_BODY] = {60000, 0},         [PHASE_UPDATE] = {60000, 0},
 	[PHASE_LEAVE] = {1000, 1000},      [PHASE_POLL] = {5000, 5000},
-	[PHASE_FLIGHT] = {5000, 5000},
+	[PHASE_FLIGHT] = {15000, 15000},
 };
 
 uint64_t imap_until(const struct env *env, enum imap_phase phase, uint64_t until_ms)

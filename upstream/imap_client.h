@@ -117,8 +117,9 @@ struct imap_client {
 	bool is_known;            /* there was one, and the server still says the same of itself */
 	struct imap_flight *flight; /* borrowed: what may leave with the login; or NULL */
 	bool has_flown;             /* something has left with it */
-	bool is_deaf;               /* and the server has lost its way in that */
-	int caps_tag, enable_tag;   /* of a CAPABILITY and an ENABLE that have; 0: none */
+	bool is_deaf; /* and the server has lost its way in that: in steps now, and, if it is in step with
+			 those, for a week */
+	int caps_tag, enable_tag; /* of a CAPABILITY and an ENABLE that have; 0: none */
 	/* The line behind SELECT while it is under way and nobody has asked for it, and its tag; 0: none.
 	 * imap_send() of the same line takes it for sent; before any other its answer is thrown away. */
 	int next_tag;

@@ -22,7 +22,8 @@ static bool may_fly(const struct imap_client *client)
 {
 	const struct imap_quirks *quirks = client->given ? client->given : client->memo.quirks;
 
-	return client->is_known && client->flight && !(quirks->traits & QUIRK_STEPS) &&
+	return client->is_known && client->flight && !client->is_deaf &&
+	       !(quirks->traits & QUIRK_STEPS) &&
 	       client->env->ops->now(client->env) >= client->memo.steps_until_ms;
 }
 
@@ -104,7 +105,9 @@ struct err imap_flight_land(struct imap_client *client, bool *is_settled)
 	if (*is_settled)
 		return OK;
 	client->is_known = client->is_rev2 = false;
-	LOG(client->log, LEVEL_NOTE, "imap-changed", log_text("host", client->host));
+	/* In steps what it tells is mostly asked for anew. */
+	if (client->has_flown)
+		LOG(client->log, LEVEL_NOTE, "imap-changed", log_text("host", client->host));
 	if (!client->flight || !client->flight->tag)
 		return OK;
 	/* It was written for another server. */
@@ -120,25 +123,25 @@ void imap_flight_note(struct imap_client *client, const struct upstream_conf *co
 	client->flight = NULL;
 	client->is_listing = true;
 	*client->first = '\0';
-	if (client->is_known)
+	if (client->is_known && !client->is_deaf)
 		return;
 	memo->offered = client->offered;
 	memo->enabled = client->enabled;
 	if (!client->given)
 		memo->quirks = client->quirks;
+	if (client->is_deaf) {
+		LOG(client->log, LEVEL_WARN, "imap-flight-failed", log_text("host", client->host),
+		    log_number("days", 7));
+		memo->steps_until_ms = client->env->ops->now(client->env) + WEEK_MS;
+		client->is_deaf = false;
+	}
 	imap_memo_put(client->memos, conf, memo);
 }
 
-void imap_flight_failed(struct imap_client *client, const struct upstream_conf *conf)
+void imap_flight_lost(struct imap_client *client)
 {
-	struct imap_memo memo = imap_memo_get(client->memos, conf);
-
-	LOG(client->log, LEVEL_WARN, "imap-flight-failed", log_text("host", client->host),
-	    log_number("days", 7));
-	memo.steps_until_ms = client->env->ops->now(client->env) + WEEK_MS;
-	client->is_deaf = true;
-	client->memo.steps_until_ms = memo.steps_until_ms;
-	imap_memo_put(client->memos, conf, &memo);
+	/* Whoever says why it hangs up has listened. */
+	client->is_deaf = imap_wire_bye(client->wire)->outcome != WIRE_BYE;
 }
 
 /* Whether a line is the same in each session in which it is needed at all. */
@@ -178,7 +181,11 @@ struct err imap_flight_take(struct imap_client *client, const struct buf *line, 
 		*tag = next;
 		return OK;
 	}
-	return imap_receive(client, PHASE_LIST, next);
+	/* Who has asked for something else is ready to listen already. */
+	struct wire_listeners listeners = imap_wire_hush(client->wire);
+	struct err err = imap_receive(client, PHASE_LIST, next);
+	imap_wire_heed(client->wire, &listeners);
+	return err;
 }
 
 void imap_flight_listed(struct imap_client *client, const struct upstream_conf *conf,

@@ -226,6 +226,7 @@ static void begin(struct listing *listing, struct imap *imap, struct uids promis
 		.highestmodseq = imap->client.caps & CAP_CONDSTORE ? folder->highestmodseq : 0,
 		.promised = promised,
 		.is_watched = imap->is_watched,
+		.flag_news = imap_wire_flag_news(imap->client.wire),
 		.arrived = imap->arrived,
 		.is_window = imap->quirks && (imap->quirks->traits & QUIRK_WINDOW),
 	};
@@ -262,7 +263,8 @@ static void note_listed(struct imap *imap, struct listing *listing)
 	imap->arrived = was_still && is_whole && is_saved ? 0 : -1;
 	imap->listed_exists = imap_wire_exists(wire);
 	imap->listed_expunges = imap_wire_expunges(wire);
-	imap->listed_flags = imap_wire_flag_news(wire);
+	/* What came in its midst may have come behind the search. */
+	imap->listed_flags = listing->flag_news;
 	imap->listed_modseq = ledger->head.highestmodseq;
 	if (imap->conf.warm && is_sole && ledger->count <= KEPT_ROWS && !imap->arrived)
 		imap_keep(imap, &listing->ledger);
@@ -309,14 +311,32 @@ static void remove_pending(struct imap *imap, const struct maildrop *maildrop)
 			    login_until && login_until < until ? login_until : until);
 }
 
+/* Others may have written to the ledger since, in this process or in another: what is kept holds only as
+ * long as its version does. */
+static bool is_kept_current(const struct imap *imap)
+{
+	struct ledger now;
+
+	if (!imap->conf.state || !imap->conf.name)
+		return true;
+	ledger_init(&now, imap->conf.name);
+	struct err err = ledger_load_head(&now, imap->conf.state, imap->env);
+	bool is_current = !err.kind && now.version == imap->kept->version;
+	ledger_fini(&now);
+	return is_current;
+}
+
 struct err imap_list(struct upstream *upstream, struct maildrop *maildrop)
 {
 	struct imap *imap = (struct imap *)upstream;
 	struct uids promised = {NULL, 0, 0};
 	struct ledger recalled = {0};
 	struct err err = OK;
-	bool is_loaded = imap->kept != NULL;
 
+	if (imap->kept && !is_kept_current(imap))
+		imap_keep(imap, NULL);
+	bool is_loaded = imap->kept != NULL;
+	imap->is_watched &= is_loaded;
 	/* The deadline of the login still runs (H-03): imap_ready() would lift it. */
 	if (!imap_client_is_alive(&imap->client))
 		err = imap_ready(imap, NULL);

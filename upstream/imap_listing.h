@@ -45,9 +45,10 @@ struct listing {
 	bool has_seen;
 	int64_t arrived; /* messages that have come since the last one; -1: not known */
 	bool is_watched; /* flags are as the ledger has them: the server would have told of others */
-	bool is_window;  /* what the server shows is not all that there is (M-08) */
-	bool is_begun;   /* a new epoch: nothing may be saved before its rows are recognised */
-	bool is_odd;     /* the newest answer did not fit together */
+	uint32_t flag_news; /* imap_wire_flag_news() when the listing began */
+	bool is_window;     /* what the server shows is not all that there is (M-08) */
+	bool is_begun;      /* a new epoch: nothing may be saved before its rows are recognised */
+	bool is_odd;        /* the newest answer did not fit together */
 	bool is_silent; /* it did not even name the last message, as "n:*" must (RFC 9051 section 9) */
 	bool is_changed; /* the ledger is to be saved */
 	bool is_at_risk; /* and nothing may be shown unless that succeeds (E-08) */

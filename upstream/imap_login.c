@@ -249,8 +249,9 @@ static struct err try_all(struct imap_client *client, const struct upstream_conf
 		err = open_all(client, conf, login);
 	}
 	/* Lost without a word on the login: perhaps it cannot listen to all that at once. */
-	if (err.kind == ERR_UPSTREAM && client->has_flown && !imap_client_is_alive(client)) {
-		imap_flight_failed(client, conf);
+	if (err.kind == ERR_UPSTREAM && client->has_flown && !imap_client_is_alive(client))
+		imap_flight_lost(client);
+	if (client->is_deaf && client->has_flown) {
 		imap_drop(client);
 		err = open_all(client, conf, login);
 	}
@@ -278,6 +279,7 @@ struct err imap_client_open(struct imap_client *client, const struct env *env,
 		.port = conf->port,
 		.memos = conf->memos,
 		.flight = client->flight,
+		.is_deaf = client->is_deaf,
 	};
 	struct err err = imap_auth_check(login);
 	if (!err.kind)

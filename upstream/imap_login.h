@@ -62,7 +62,8 @@ void imap_flight_send(struct imap_client *);
 /* After a login that succeeded. *is_settled: capabilities and quirks are those of the last time, and
  * whatever has left with the login holds; otherwise all is to be asked for. */
 struct err imap_flight_land(struct imap_client *, bool *is_settled) MUST_USE;
-/* The folder is selected: what was learned is noted for the next time. Takes client->flight back. */
+/* The folder is selected: what was learned is noted for the next time, and with client->is_deaf that steps
+ * are to be taken for a week. Takes client->flight back. */
 void imap_flight_note(struct imap_client *, const struct upstream_conf *);
 /* Behind a command that asks an open mailbox for news: the line with which its listing begins, if that is
  * the same each time. */
@@ -72,8 +73,8 @@ void imap_flight_follow(struct imap_client *, const struct upstream_conf *, cons
 struct err imap_flight_take(struct imap_client *, const struct buf *line, int *tag) MUST_USE;
 /* A listing has ended well: what it began with is noted, and nothing is under way any more. */
 void imap_flight_listed(struct imap_client *, const struct upstream_conf *, const struct login *);
-/* The server has lost its way: steps for a week. */
-void imap_flight_failed(struct imap_client *, const struct upstream_conf *);
+/* The connection was lost over a flight: in steps the next time, unless the server said why. */
+void imap_flight_lost(struct imap_client *);
 
 /* --- imap_outcome.c --- */
 

@@ -216,9 +216,10 @@ static struct err take_select(struct imap *imap, int tag)
 	struct imap_client *client = &imap->client;
 	struct err err = imap_receive(client, PHASE_FLIGHT, tag);
 
-	bool is_lost = err.kind && imap_wire_bye(client->wire)->outcome != WIRE_BYE;
-	if (is_lost || (!err.kind && imap_was(client, WIRE_BAD)))
-		imap_flight_failed(client, &imap->conf);
+	if (err.kind)
+		imap_flight_lost(client);
+	else
+		client->is_deaf = imap_was(client, WIRE_BAD);
 	return err;
 }
 

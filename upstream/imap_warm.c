@@ -431,10 +431,11 @@ void imap_warm_tend(struct imap_warm *warm, struct parked *parked)
 		imap_client_trim(client);
 	}
 	parked->is_busy = false;
-	if (!err.kind && imap_client_is_alive(client))
+	if (!err.kind && imap_client_is_alive(client) && !client->is_throttled &&
+	    !is_over(warm, parked, now)) {
 		parked->heard_ms = warm->env->ops->now(warm->env);
-	if (!is_over(warm, parked, now) && imap_client_is_alive(client))
 		return;
+	}
 	unlist(warm, parked);
 	end(warm, parked);
 }

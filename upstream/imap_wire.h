@@ -192,6 +192,17 @@ void imap_wire_expect_gone(struct imap_wire *,
  * MAX or PARTIAL without ALL. */
 bool imap_wire_has_found(const struct imap_wire *);
 
+/* The answer to a command that nobody wants any more: hush() sets aside who listens to items and to what is
+ * found, for whom the next answer is; heed() puts them back, as if nothing had been found. */
+struct wire_listeners {
+	void (*on_item)(void *arg, const struct wire_item *);
+	void *item_arg;
+	void (*on_found)(void *arg, uint32_t low, uint32_t high);
+	void *found_arg;
+};
+struct wire_listeners imap_wire_hush(struct imap_wire *);
+void imap_wire_heed(struct imap_wire *, const struct wire_listeners *);
+
 /* What the newest SELECT or EXAMINE told of its folder. All zero after imap_wire_forget_folder(),
  * which whoever selects calls first, and after [CLOSED]. Response codes count in untagged OK and
  * NO and in the tagged reply (RFC 9051 section 7.1; [READ-WRITE] in OK alone); news in
@@ -261,7 +272,8 @@ void imap_wire_describe(const struct imap_wire *, struct buf *);
 uint64_t imap_wire_body_most(const struct imap_wire *);
 void imap_wire_body_again(struct imap_wire *, uint64_t most);
 
-/* FETCH replies so far that told flags: those that nobody asked for are news. */
+/* FETCH replies so far that told flags and that nobody asked for. Those of a listing are known by the
+ * sizes they tell. */
 uint32_t imap_wire_flag_news(const struct imap_wire *);
 
 /* What a folder that stays selected is known to be by now, in place of what SELECT told of it; 0: not

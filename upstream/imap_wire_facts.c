@@ -26,6 +26,27 @@ bool imap_wire_has_found(const struct imap_wire *wire)
 	return imap_wire_check(wire)->has_found;
 }
 
+struct wire_listeners imap_wire_hush(struct imap_wire *wire)
+{
+	const struct check *check = imap_wire_check(wire);
+	struct wire_listeners listeners = {
+		.on_item = check->on_item,
+		.item_arg = check->item_arg,
+		.on_found = check->on_found,
+		.found_arg = check->found_arg,
+	};
+
+	imap_wire_expect_items(wire, NULL, NULL);
+	imap_wire_expect_found(wire, NULL, NULL);
+	return listeners;
+}
+
+void imap_wire_heed(struct imap_wire *wire, const struct wire_listeners *listeners)
+{
+	imap_wire_expect_items(wire, listeners->on_item, listeners->item_arg);
+	imap_wire_expect_found(wire, listeners->on_found, listeners->found_arg);
+}
+
 void imap_wire_forget_folder(struct imap_wire *wire)
 {
 	imap_wire_check(wire)->folder = (struct wire_folder){.uidvalidity = 0};

@@ -26,7 +26,7 @@ static struct err spoon_put(struct sink *sink, const void *octets, size_t len)
 static const char *const kinds[] = {"ok",     "refused", "message",  "login",
 				    "in-use", "policy",  "upstream", "client"};
 
-static void problem(struct run *run, const char *format, ...)
+void run_problem(struct run *run, const char *format, ...)
 {
 	va_list ap;
 
@@ -40,8 +40,8 @@ static void problem(struct run *run, const char *format, ...)
 static void check_kind(struct run *run, const char *note, struct err err, const char *want)
 {
 	if (strcmp(kinds[err.kind], want) != 0)
-		problem(run, "\"%s\": came to %s %d \"%s\"; %s", note, kinds[err.kind], err.code,
-			err.what ? err.what : "", run->script.failure);
+		run_problem(run, "\"%s\": came to %s %d \"%s\"; %s", note, kinds[err.kind],
+			    err.code, err.what ? err.what : "", run->script.failure);
 }
 
 static char *keep_word(struct run *run, const char *value)
@@ -101,7 +101,7 @@ static bool set_memory(struct run *run, const char *word, const char *value)
 		run->warm_conf.proof_ms = 1000 * strtoul(value, NULL, 10);
 	else if (strcmp(word, "uidl") == 0) {
 		if (uidl_format_parse(value, &run->uidl))
-			problem(run, "uidl=%s", value);
+			run_problem(run, "uidl=%s", value);
 		conf->uidl = &run->uidl;
 	} else if (strcmp(word, "newest") == 0)
 		conf->newest = (uint32_t)strtoul(value, NULL, 10);
@@ -158,7 +158,7 @@ static void set_conf(struct run *run, char *words)
 		else if (strcmp(word, "user") == 0 || strcmp(word, "password") == 0)
 			memcpy(run->words[word[0] == 'p'], keep_word(run, value), 200);
 		else if (!run_set_login(run, word, keep_word(run, value ? value : "")))
-			problem(run, "conf: what is %s?", word);
+			run_problem(run, "conf: what is %s?", word);
 	}
 	imap_warm_configure(run->warm, &run->warm_conf);
 }
@@ -191,9 +191,9 @@ void run_open(struct run *run, const char *note, const char *kind)
 
 	check_kind(run, note, err, kind);
 	if (err.kind && run->upstream)
-		problem(run, "open failed and left something open");
+		run_problem(run, "open failed and left something open");
 	if (err.kind && run->script.stream)
-		problem(run, "open failed and left its connection open");
+		run_problem(run, "open failed and left its connection open");
 }
 
 void run_list(struct run *run, const char *note, const char *kind, const char *rest)
@@ -204,16 +204,16 @@ void run_list(struct run *run, const char *note, const char *kind, const char *r
 	check_kind(run, note, err, kind);
 	if (!err.kind && sscanf(rest, "%lu %lu", &count, &octets) == 2 &&
 	    (run->maildrop.count != count || run->maildrop.octets != octets))
-		problem(run, "\"%s\": %zu messages, %llu octets", note, run->maildrop.count,
-			(unsigned long long)run->maildrop.octets);
+		run_problem(run, "\"%s\": %zu messages, %llu octets", note, run->maildrop.count,
+			    (unsigned long long)run->maildrop.octets);
 }
 
-static struct message *message_of(struct run *run, const char *uid)
+struct message *run_message(struct run *run, const char *uid)
 {
 	for (size_t i = 0; i < run->maildrop.total; i++)
 		if (run->maildrop.messages[i].uid == strtoul(uid, NULL, 10))
 			return &run->maildrop.messages[i];
-	problem(run, "no message has the UID %s", uid);
+	run_problem(run, "no message has the UID %s", uid);
 	return NULL;
 }
 
@@ -221,7 +221,7 @@ static void do_fetch(struct run *run, const char *note, char *which, const char 
 		     const char *text)
 {
 	unsigned long long from = 0, octets = 0;
-	struct message *msg = message_of(run, which);
+	struct message *msg = run_message(run, which);
 	char *colon = strchr(which, ':');
 	struct buf want;
 
@@ -240,8 +240,8 @@ static void do_fetch(struct run *run, const char *note, char *which, const char 
 		       (!buf_len(&want) ||
 			memcmp(buf_data(&want), buf_data(&run->spoon.got), buf_len(&want)) == 0);
 	if (*text && !is_same)
-		problem(run, "\"%s\": the sink got \"%.*s\"", note, (int)buf_len(&run->spoon.got),
-			buf_data(&run->spoon.got));
+		run_problem(run, "\"%s\": the sink got \"%.*s\"", note,
+			    (int)buf_len(&run->spoon.got), buf_data(&run->spoon.got));
 	buf_fini(&want);
 }
 
@@ -255,7 +255,7 @@ static void do_announce(struct run *run, const char *list)
 
 	while (list && count < 20 && sscanf(list, " %11[0-9]%n", uid, &len) == 1) {
 		struct announced *one = &announced[count++];
-		*one = (struct announced){.message = message_of(run, uid)};
+		*one = (struct announced){.message = run_message(run, uid)};
 		list += len;
 		if (sscanf(list, ":%llu+%llu%n", &from, &octets, &len) == 2) {
 			one->part = (struct part){from, octets};
@@ -296,19 +296,16 @@ static void act(struct run *run, const char *note)
 		part[i] = strtok_r(NULL, " ", &save);
 	if (save)
 		part[3] = save;
-	if (strcmp(part[0], "later") == 0)
-		run->script.world.wall_s += strtoull(part[1], NULL, 10);
-	else if (strcmp(part[0], "rest") == 0)
+	if (run_act_state(run, note, part))
+		return;
+	if (strcmp(part[0], "rest") == 0)
 		pass_time(run, strtoull(part[1], NULL, 10));
 	else if (strcmp(part[0], "reload") == 0)
 		drop_parked(run);
-	else if (strcmp(part[0], "fault") == 0)
-		*(part[1][0] == 'p' ? &run->state.put_code : &run->state.read_code) =
-			(int)strtol(part[2], NULL, 10);
 	else if (strcmp(part[0], "open") == 0)
 		run_open(run, note, part[1]);
 	else if (!run->upstream)
-		problem(run, "\"%s\": nothing is open", note);
+		run_problem(run, "\"%s\": nothing is open", note);
 	else if (strcmp(part[0], "list") == 0) {
 		char rest[100];
 		snprintf(rest, sizeof rest, "%s %s", part[2], part[3]);
@@ -319,65 +316,44 @@ static void act(struct run *run, const char *note)
 		do_announce(run, strchr(note + 2, ' '));
 	else if (strcmp(part[0], "sink") == 0)
 		run->spoon.fail_at = strtoul(part[1], NULL, 10);
-	else if (strcmp(part[0], "delete") == 0 && message_of(run, part[1]))
-		maildrop_delete(&run->maildrop, message_of(run, part[1]));
-	else if (strcmp(part[0], "retrieved") == 0 && message_of(run, part[1])) {
-		message_of(run, part[1])->marks |= MARK_RETRIEVED;
-		imap_ops.retrieved(run->upstream, message_of(run, part[1]));
+	else if (strcmp(part[0], "delete") == 0 && run_message(run, part[1]))
+		maildrop_delete(&run->maildrop, run_message(run, part[1]));
+	else if (strcmp(part[0], "retrieved") == 0 && run_message(run, part[1])) {
+		run_message(run, part[1])->marks |= MARK_RETRIEVED;
+		imap_ops.retrieved(run->upstream, run_message(run, part[1]));
 	} else if (strcmp(part[0], "nudge") == 0)
 		imap_ops.nudge(run->upstream);
 	else if (strcmp(part[0], "cut") == 0)
 		imap_ops.cut(run->upstream);
-	else if (strcmp(part[0], "due") == 0 && message_of(run, part[1]))
-		message_of(run, part[1])->marks |= MARK_DUE;
+	else if (strcmp(part[0], "due") == 0 && run_message(run, part[1]))
+		run_message(run, part[1])->marks |= MARK_DUE;
 	else if (strcmp(part[0], "update") == 0)
 		check_kind(run, note, imap_ops.update(run->upstream, &run->maildrop), part[1]);
 	else if (strcmp(part[0], "close") == 0)
 		run_close(run);
-	else if (strcmp(part[0], "measured") == 0 && message_of(run, part[1]))
-		maildrop_measure(&run->maildrop, message_of(run, part[1]),
+	else if (strcmp(part[0], "measured") == 0 && run_message(run, part[1]))
+		maildrop_measure(&run->maildrop, run_message(run, part[1]),
 				 strtoull(part[2], NULL, 10));
 	else
-		problem(run, "\"%s\": no such thing to do", note);
+		run_problem(run, "\"%s\": no such thing to do", note);
 }
 
 static void check_size(struct run *run, const char *note, const char *rest)
 {
-	struct message *msg = message_of(run, rest);
+	struct message *msg = run_message(run, rest);
 	unsigned long uid, octets;
 
 	if (!msg || sscanf(rest, "%lu %lu", &uid, &octets) != 2)
 		return;
 	bool is_inexact = strstr(rest, "inexact") != NULL;
 	if (msg->octets != octets || is_inexact != !!(msg->marks & MARK_INEXACT))
-		problem(run, "\"%s\": size %llu marks %u", note, (unsigned long long)msg->octets,
-			(unsigned)msg->marks);
-}
-
-static bool has_uidl(struct run *run, const char *rest)
-{
-	char uidl[UIDL_MAX + 1], want[200], tag[IDENTITY_TAG + 1];
-	struct message *msg = message_of(run, rest);
-	const char *text = strchr(rest, ' '), *at = text ? strchr(text, '@') : NULL;
-
-	if (!msg || !text)
-		return false;
-	snprintf(want, sizeof want, "%s", text + 1);
-	if (at) {
-		identity_tag(tag, run->conf.host, run->words[0], run->conf.folder,
-			     (uint32_t)strtoul(at + 1, NULL, 10));
-		snprintf(want, sizeof want, "%.*s%s%s", (int)(at - text - 1), text + 1, tag,
-			 at + 1 + strspn(at + 1, "0123456789"));
-	}
-	maildrop_uidl(&run->maildrop, msg, uidl);
-	if (strcmp(uidl, want) != 0)
-		problem(run, "the UIDL is %s, not %s", uidl, want);
-	return true;
+		run_problem(run, "\"%s\": size %llu marks %u", note,
+			    (unsigned long long)msg->octets, (unsigned)msg->marks);
 }
 
 static bool has_marks(struct run *run, const char *rest)
 {
-	struct message *msg = message_of(run, rest);
+	struct message *msg = run_message(run, rest);
 
 	return msg && !!(msg->marks & MARK_EXACT) == !!strstr(rest, "exact") &&
 	       !!(msg->marks & MARK_STUB) == !!strstr(rest, "stub") &&
@@ -414,7 +390,7 @@ static void check(struct run *run, const char *note)
 	else if (strncmp(word, "announced ", 10) == 0)
 		is_good = run->spoon.sink.announced_octets == strtoul(rest, NULL, 10);
 	else if (strncmp(word, "uidl ", 5) == 0)
-		is_good = has_uidl(run, rest);
+		is_good = run_has_uidl(run, rest);
 	else if (strncmp(word, "marks ", 6) == 0)
 		is_good = has_marks(run, rest);
 	else if (strncmp(word, "size ", 5) == 0) {
@@ -423,8 +399,8 @@ static void check(struct run *run, const char *note)
 	} else
 		is_good = run_check_login(run, word, rest);
 	if (!is_good)
-		problem(run, "\"%s\" is not so; limits: %s, sent: %s", note,
-			imap_script_limits(&run->script), sent);
+		run_problem(run, "\"%s\" is not so; limits: %s, sent: %s", note,
+			    imap_script_limits(&run->script), sent);
 }
 
 void run_init(struct run *run, const char *text, size_t chunk)
@@ -484,5 +460,5 @@ void run_notes(struct run *run)
 	}
 	close_with(run, NULL);
 	if (*run->script.failure)
-		problem(run, "%s", run->script.failure);
+		run_problem(run, "%s", run->script.failure);
 }

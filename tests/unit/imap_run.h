@@ -44,6 +44,7 @@
  *	       uidvalidity=match|new|refuse host=NAME port=N
  *	> measured UID octets    a whole RETR had so many
  *	> later SECONDS          the wall clock
+ *	> import UID UIDL        another process gives the message this UIDL
  *	> fault put|read CODE    each write, or each read, of the state fails with that errno; 0: none
  *	? uidl UID TEXT          "@0" in it is the tag of generation 0 of the mailbox in the conf
  *	? marks UID [exact] [stub] [due]
@@ -95,6 +96,16 @@ void run_fini(struct run *);
 
 /* Goes through the case; run->problem is what was wrong first. */
 void run_notes(struct run *);
+
+/* imap_run.c. For the other files: what is wrong, of which the first counts; the message of a UID, NULL and
+ * a problem if there is none. */
+void run_problem(struct run *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct message *run_message(struct run *, const char *uid);
+
+/* imap_run_state.c. False: the line is about something else. And whether a message has a UIDL: "UID TEXT",
+ * a problem if not. */
+bool run_act_state(struct run *, const char *note, char *const part[4]);
+bool run_has_uidl(struct run *, const char *rest);
 
 /* imap_run_login.c. Whom to log in as; false: no such word, no such check. */
 struct login run_login(struct run *);
