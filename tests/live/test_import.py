@@ -142,13 +142,17 @@ def test_from_notes(new_gate, dovecot, user):
     assert uidls(gate.clear, name) == before
 
 
-def test_of_another_uidvalidity(new_gate, dovecot, user):
-    """Nothing is guessed, but a hint tells what may be vouched for."""
+@pytest.mark.parametrize("keep", ["0", "10m"])
+def test_of_another_uidvalidity(new_gate, dovecot, user, keep):
+    """Nothing is guessed, but a hint tells what may be vouched for. And it makes no difference whether the
+    daemon has the mailbox open."""
     dovecot.fill(user, [mail(number) for number in range(5)])
-    gate = new_gate()
+    gate = new_gate(settings=f"keep = {keep}\n")
     gate.start()
     name = f"{user}@{DOMAIN}"
     own = uidls(gate.clear, name)
+    for _ in range(3):
+        assert uidls(gate.clear, name) == own
     notes = gate.write("popstate.dat", "# POP3 State File\n\n*pop.example.com joe%40example.com\n"
                        + "".join(f"k UID{number}-77 1700000000\n" for number in range(1, 10)))
     status, lines, said = import_uidl(gate, "--popstate", notes, name, passwords=(rig.PASSWORD,))
