@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* imap_search.c - which UIDs there are, and which bear a flag.
  *
- * A reply to SEARCH is one line, and a line has a ceiling (WIRE_LINE): where it could be longer, and
- * the server knows no ESEARCH, which tells ranges, it is asked for in spans of known UIDs. */
+ * A reply to SEARCH is one line, and a line has a ceiling (WIRE_LINE): where it could be longer it is
+ * asked for in spans of known UIDs. ESEARCH tells ranges, which is mostly short, but where UIDs lie
+ * apart each message costs as much as ever: its spans are only as long as a line bears in any case. */
 #include "upstream/imap_listing.h"
 
 #include <errno.h>
@@ -11,7 +12,10 @@
 
 #include "proxy/base/mem.h"
 
-enum { SPAN = 20000 /* messages that one reply may name */ };
+enum {
+	SPAN = 20000,     /* messages that one reply may name */
+	LINE_REST = 4096, /* octets of a line for all but UIDs that are known */
+};
 
 void uids_fini(struct uids *uids)
 {
@@ -83,11 +87,22 @@ static struct err ask(struct imap *imap, const char *command, struct finding *fi
 	bool has_found = imap_client_is_alive(client) && imap_wire_has_found(client->wire);
 	imap_wire_expect_found(client->wire, NULL, NULL);
 	TRY(err);
-	const struct wire_status *status = imap_wire_status(client->wire);
-	if (!has_found || finding->is_wrong || !strcmp(status->code, "MESSAGELIMIT"))
+	if (!has_found || finding->is_wrong)
 		return ERR(ERR_UPSTREAM, 0, "the mail server's search is not complete");
 	imap_client_trim(client);
 	return OK;
+}
+
+/* Messages that one reply may name with ranges, should none stand beside another: each is its UID and a
+ * comma. */
+static size_t ranged_span(const struct ledger *ledger)
+{
+	uint32_t top = ledger->count ? ledger->rows[ledger->count - 1].uid : UINT32_MAX;
+	size_t octets = 2;
+
+	for (; top > 9; top /= 10)
+		octets++;
+	return (WIRE_LINE - LINE_REST) / octets;
 }
 
 struct err imap_search(struct imap *imap, const struct ledger *ledger, const char *key,
@@ -95,26 +110,28 @@ struct err imap_search(struct imap *imap, const struct ledger *ledger, const cha
 {
 	uint32_t exists = imap_wire_exists(imap->client.wire);
 	struct finding finding = {.out = out, .most = (size_t)exists + SPAN};
+	bool is_ranged = exists > SPAN && imap->client.caps & (CAP_ESEARCH | CAP_IMAP4REV2);
+	const char *form = is_ranged ? "RETURN (ALL) " : "";
+	size_t span = is_ranged ? ranged_span(ledger) : SPAN;
 	char command[100];
 	uint32_t from = 1;
 
 	out->count = 0;
 	if (exists > MAILDROP_MESSAGES)
 		return ERR(ERR_UPSTREAM, E2BIG, "too many messages");
-	if (exists <= SPAN || imap->client.caps & (CAP_ESEARCH | CAP_IMAP4REV2)) {
-		snprintf(command, sizeof command, "UID SEARCH %s%s",
-			 exists <= SPAN ? "" : "RETURN (ALL) ", key);
+	if (exists <= span) {
+		snprintf(command, sizeof command, "UID SEARCH %s%s", form, key);
 		TRY(ask(imap, command, &finding));
 		(void)uids_sort(out);
 		return OK;
 	}
-	for (size_t row = SPAN; row < ledger->count; row += SPAN) {
+	for (size_t row = span; row < ledger->count; row += span) {
 		uint32_t to = ledger->rows[row].uid - 1;
-		snprintf(command, sizeof command, "UID SEARCH UID %u:%u %s", from, to, key);
+		snprintf(command, sizeof command, "UID SEARCH %sUID %u:%u %s", form, from, to, key);
 		TRY(ask(imap, command, &finding));
 		from = to + 1;
 	}
-	snprintf(command, sizeof command, "UID SEARCH UID %u:* %s", from, key);
+	snprintf(command, sizeof command, "UID SEARCH %sUID %u:* %s", form, from, key);
 	TRY(ask(imap, command, &finding));
 	(void)uids_sort(out);
 	return OK;

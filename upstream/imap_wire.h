@@ -188,8 +188,8 @@ void imap_wire_expect_gone(struct imap_wire *,
 			   void *arg);
 
 /* Whether a SEARCH, or an ESEARCH that is whole, came since the last imap_wire_expect_found(): an
- * OK without one proves nothing (D-08). An ESEARCH is not whole if it tells COUNT (but 0), MIN,
- * MAX or PARTIAL without ALL. */
+ * OK without one proves nothing (D-08), nor does one with [MESSAGELIMIT] (RFC 9738), as the newest
+ * tagged reply. An ESEARCH is not whole if it tells COUNT (but 0), MIN, MAX or PARTIAL without ALL. */
 bool imap_wire_has_found(const struct imap_wire *);
 
 /* The answer to a command that nobody wants any more: hush() sets aside who listens to items and to what is

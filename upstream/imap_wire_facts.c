@@ -3,6 +3,8 @@
  * be told of further ones. */
 #include "upstream/imap_wire.h"
 
+#include <string.h>
+
 #include "upstream/imap_check.h"
 
 void imap_wire_expect_found(struct imap_wire *wire,
@@ -23,7 +25,9 @@ void imap_wire_expect_gone(struct imap_wire *wire,
 
 bool imap_wire_has_found(const struct imap_wire *wire)
 {
-	return imap_wire_check(wire)->has_found;
+	const struct check *check = imap_wire_check(wire);
+
+	return check->has_found && strcmp(check->status.code, "MESSAGELIMIT") != 0;
 }
 
 struct wire_listeners imap_wire_hush(struct imap_wire *wire)

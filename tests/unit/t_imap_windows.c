@@ -35,6 +35,7 @@ struct server {
 	uint32_t count; /* messages */
 	uint32_t step;  /* UID = number * step */
 	bool tells_uidnext;
+	uint32_t uidnext;    /* 0: that of `count` */
 	bool mixes;          /* answers to all that is under way go out in turns */
 	bool reverses;       /* and end in reverse order */
 	uint32_t omits;      /* this message is never told; 0: none */
@@ -44,7 +45,7 @@ struct server {
 	size_t cut; /* octets until the connection is lost */
 	/* What came of it. */
 	unsigned flights; /* writes to a server that had nothing left to say */
-	unsigned fetches, most_waiting;
+	unsigned fetches, most_waiting, searches;
 	uint64_t asked; /* messages */
 	char failure[200];
 	struct stream *live;
@@ -142,6 +143,27 @@ static void answer(struct server *server, struct job *jobs, size_t count, bool h
 	}
 }
 
+/* UID SEARCH RETURN (ALL) [UID from:to] ALL. */
+static void find(struct server *server, const char *line, int tag)
+{
+	const char *set = strstr(line, ") UID ");
+	uint32_t from = 1, to = server->count * server->step, told = 0;
+
+	if (set) {
+		char *end;
+		from = (uint32_t)strtoul(set + 6, &end, 10);
+		to = end[1] == '*' ? to : (uint32_t)strtoul(end + 1, NULL, 10);
+	}
+	server->searches++;
+	say(server, "* ESEARCH (TAG \"%.*s\") UID", tag, line);
+	if (server->step == 1)
+		say(server, " ALL %u:%u", from, to);
+	for (uint32_t n = 1; server->step > 1 && n <= server->count; n++)
+		if (n * server->step >= from && n * server->step <= to)
+			say(server, told++ ? ",%u" : " ALL %u", n * server->step);
+	say(server, "\r\n");
+}
+
 static void other(struct server *server, const char *line)
 {
 	const char *rest = strchr(line, ' ');
@@ -153,11 +175,12 @@ static void other(struct server *server, const char *line)
 	} else if (!strncmp(rest, " SELECT", 7)) {
 		say(server, "* %u EXISTS\r\n* OK [UIDVALIDITY 7] v\r\n", server->count);
 		if (server->tells_uidnext)
-			say(server, "* OK [UIDNEXT %u] n\r\n", server->count * server->step + 1);
+			say(server, "* OK [UIDNEXT %u] n\r\n",
+			    server->uidnext ? server->uidnext : server->count * server->step + 1);
 	} else if (strstr(line, "DELETED")) {
 		say(server, "* ESEARCH (TAG \"%.*s\") UID\r\n", tag, line);
-	} else if (strstr(line, "SEARCH") && server->step == 1) {
-		say(server, "* ESEARCH (TAG \"%.*s\") UID ALL 1:%u\r\n", tag, line, server->count);
+	} else if (strstr(line, "SEARCH")) {
+		find(server, line, tag);
 	}
 	say(server, "%.*s OK done\r\n", tag, line);
 }
@@ -442,12 +465,38 @@ static void test_cut(void **state)
 	}
 }
 
+/* A reply to SEARCH is one line, and where UIDs are no neighbours ranges do not shorten it (M-07, H-10). */
+static void test_sparse(void **state)
+{
+	static const struct {
+		uint32_t count, step;
+		unsigned searches;
+	} cases[] = {{100000, 7, 1}, {200000, 7, 2}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct listing_run run;
+		set_up(&run, cases[i].count);
+		run.conf.state = &run.state.store;
+		run.server.step = cases[i].step;
+		run.server.uidnext = cases[i].count * cases[i].step + 1;
+		assert_int_equal(list(&run), ERR_NONE);
+		check_all(&run);
+		run.server.count--; /* one has gone */
+		assert_int_equal(list(&run), ERR_NONE);
+		check_all(&run);
+		assert_int_equal(run.server.fetches, 0);
+		assert_int_equal(run.server.searches, cases[i].searches);
+		tear_down(&run);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flight),  cmocka_unit_test(test_omitted),
 		cmocka_unit_test(test_limited), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_cut),     cmocka_unit_test(test_sparse),
 	};
 
 	return cmocka_run_group_tests_name("imap_windows", tests, NULL, NULL);
