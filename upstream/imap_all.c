@@ -127,10 +127,14 @@ static void save_part(struct listing *listing)
 
 	if (!listing->has_state || listing->is_begun || !listing->is_changed)
 		return;
+	/* Nobody knows which of the rows are of the folder as it was (D-11). */
+	const struct imap *imap = listing->imap;
+	if (imap_wire_folder(imap->client.wire)->uidvalidity != imap->uidvalidity)
+		return;
 	listing->ledger.head.is_whole = false;
 	struct err err = listing_save(listing, &is_stale);
 	if (err.kind)
-		log_err(listing->imap->log, LEVEL_WARN, "ledger-not-saved", err);
+		log_err(imap->log, LEVEL_WARN, "ledger-not-saved", err);
 }
 
 /* UIDs may lie far apart: the first width follows from the mean distance. */

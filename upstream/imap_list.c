@@ -139,13 +139,16 @@ static struct err find_out(struct listing *listing)
 {
 	struct ledger *ledger = &listing->ledger;
 	uint32_t known = ledger->count ? ledger->rows[ledger->count - 1].uid : 0;
-	bool is_known = false;
+	bool is_known = false, was_whole = ledger->head.is_whole;
 
 	if (!listing_is_same_epoch(listing)) {
 		TRY(listing_new_epoch(listing));
 		return ask_sizes(listing, 1);
 	}
 	TRY(listing_known(listing, &is_known));
+	/* Of a listing that was cut off nothing was asked for by itself yet. */
+	if (is_known && !was_whole)
+		return ask_sizes(listing, 1);
 	if (is_known)
 		return known == UINT32_MAX ? OK : ask_sizes(listing, known + 1);
 	TRY(listing_all(listing));

@@ -38,10 +38,13 @@ static bool is_settled(const struct removal *removal, const struct chunk *chunk)
 
 bool removal_must_stop(const struct removal *removal)
 {
-	const struct env *env = removal->imap->env;
-	bool is_late = removal->until_ms && env->ops->now(env) >= removal->until_ms;
+	const struct imap *imap = removal->imap;
+	bool is_late = removal->until_ms && imap->env->ops->now(imap->env) >= removal->until_ms;
 
-	return is_late || !imap_client_is_alive(&removal->imap->client);
+	if (is_late || !imap_client_is_alive(&imap->client))
+		return true;
+	/* The UIDs that are left are somebody else's (D-11). */
+	return imap_wire_folder(imap->client.wire)->uidvalidity != imap->uidvalidity;
 }
 
 static bool has_window(const struct removal *removal)
@@ -57,7 +60,8 @@ static bool is_limited(struct removal *removal, const struct chunk *chunk)
 
 	if (strcmp(status->code, "MESSAGELIMIT") != 0 || most < 1 || most >= chunk->count)
 		return false;
-	removal->most = most;
+	if (most < removal->most)
+		removal->most = most;
 	return true;
 }
 
@@ -136,9 +140,8 @@ static struct err receive_search(struct removal *removal, struct chunk *chunk, i
 	chunk_unmark(removal, chunk, mark);
 	imap_wire_expect_found(client->wire, take_found, &found);
 	struct err err = receive(removal, tag);
-	chunk->is_known = !err.kind && imap_wire_has_found(client->wire) &&
-			  imap_was(client, WIRE_OK) &&
-			  strcmp(imap_wire_status(client->wire)->code, "MESSAGELIMIT") != 0;
+	chunk->is_known =
+		!err.kind && imap_wire_has_found(client->wire) && imap_was(client, WIRE_OK);
 	imap_wire_expect_found(client->wire, NULL, NULL);
 	imap_client_trim(client);
 	return err;
@@ -313,6 +316,11 @@ static struct err judge(struct removal *removal, struct chunk *chunk)
 	struct err err = chunk->err;
 
 	if (chunk->is_unknown) {
+		chunk_unmark(removal, chunk, REMOVAL_TRIED);
+		return OK;
+	}
+	/* So many it does not even look for at once: in smaller parts what is gone already does no harm. */
+	if (!chunk->is_known && chunk->is_limited && !err.kind) {
 		chunk_unmark(removal, chunk, REMOVAL_TRIED);
 		return OK;
 	}

@@ -118,7 +118,7 @@ struct err removal_fly(struct removal *, bool is_move, unsigned with, bool *is_u
 /* Takes what is done out of the journal, on disk. */
 void removal_shrink_journal(struct removal *);
 
-/* Whether it is time to stop, or the connection is lost. */
+/* Whether it is time to stop, or the connection is lost, or the folder is not the same any more. */
 bool removal_must_stop(const struct removal *);
 
 /* imap_unflag.c. Takes \Deleted off all messages that are not of the removal, for an EXPUNGE without

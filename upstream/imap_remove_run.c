@@ -36,10 +36,18 @@ void removal_shrink_journal(struct removal *removal)
 
 /* --- without UID EXPUNGE --- */
 
+enum { DONE = REMOVAL_GONE | REMOVAL_REFUSED | REMOVAL_TRIED };
+
 struct census {
 	const struct removal *removal;
+	unsigned with; /* marks of those that are to go now: the others have no copy yet */
 	uint64_t all, ours;
 };
+
+static bool is_to_go(const struct removal *removal, size_t i, unsigned with)
+{
+	return (removal->marks[i] & with) == with && !(removal->marks[i] & DONE);
+}
 
 static void take_deleted(void *arg, uint32_t low, uint32_t high)
 {
@@ -49,14 +57,14 @@ static void take_deleted(void *arg, uint32_t low, uint32_t high)
 
 	census->all += (uint64_t)high - low + 1;
 	for (; i < removal->count && removal->uids[i] <= high; i++)
-		census->ours++;
+		census->ours += is_to_go(removal, i, census->with);
 }
 
 /* Whether no message but ours is \Deleted. */
-static struct err ask_alone(struct removal *removal, bool *is_alone)
+static struct err ask_alone(struct removal *removal, unsigned with, bool *is_alone)
 {
 	struct imap_client *client = &removal->imap->client;
-	struct census census = {.removal = removal};
+	struct census census = {.removal = removal, .with = with};
 
 	imap_wire_expect_found(client->wire, take_deleted, &census);
 	struct err err = imap_command(client, PHASE_UPDATE, "UID SEARCH DELETED");
@@ -81,8 +89,7 @@ static struct err each_chunk(struct removal *removal, unsigned with, const char 
 	struct err err = OK;
 
 	chunk_init(&chunk);
-	while (!err.kind && removal_next(removal, &chunk, with,
-					 REMOVAL_GONE | REMOVAL_REFUSED | REMOVAL_TRIED)) {
+	while (!err.kind && removal_next(removal, &chunk, with, DONE)) {
 		chunk_mark(removal, &chunk, REMOVAL_TRIED);
 		err = stores ? imap_command(client, PHASE_UPDATE,
 					    "UID STORE %s +FLAGS.SILENT (\\Deleted)", chunk.set)
@@ -103,7 +110,7 @@ static struct err expunge_alone(struct removal *removal, unsigned with, bool is_
 
 	TRY(each_chunk(removal, with, "", true));
 	if (is_alone)
-		TRY(ask_alone(removal, &is_alone_still));
+		TRY(ask_alone(removal, with, &is_alone_still));
 	if (!is_alone_still)
 		return each_chunk(removal, with, " UNDELETED", false);
 	TRY(imap_command(&removal->imap->client, PHASE_UPDATE, "EXPUNGE"));
@@ -114,8 +121,13 @@ static struct err remove_safely(struct removal *removal, unsigned with)
 {
 	struct unflagged others;
 	bool is_alone;
+	size_t to_go = 0;
 
-	TRY(ask_alone(removal, &is_alone));
+	for (size_t i = 0; i < removal->count; i++)
+		to_go += is_to_go(removal, i, with);
+	if (!to_go)
+		return OK;
+	TRY(ask_alone(removal, with, &is_alone));
 	if (is_alone || !removal->imap->conf.may_unflag)
 		return expunge_alone(removal, with, is_alone);
 	struct err err = unflag_others(removal, &others);
@@ -187,8 +199,7 @@ static struct err look_again(struct removal *removal)
 	struct err err = OK;
 
 	chunk_init(&chunk);
-	while (!err.kind &&
-	       removal_next(removal, &chunk, 0, REMOVAL_GONE | REMOVAL_REFUSED | REMOVAL_TRIED)) {
+	while (!err.kind && removal_next(removal, &chunk, 0, DONE)) {
 		chunk_mark(removal, &chunk, REMOVAL_TRIED);
 		err = chunk_search(removal, &chunk, "");
 		/* Who cannot be asked is told again: every way but COPY does no harm twice. */
