@@ -67,7 +67,9 @@ void *openssl_peer_run(void *arg)
 		SSL_CTX_use_certificate_chain_file(context, other->cert);
 		SSL_CTX_use_PrivateKey_file(context, other->key, SSL_FILETYPE_PEM);
 	}
-	if (other->wants_cert)
+	if (!other->is_averse)
+		SSL_CTX_set_session_id_context(context, (const unsigned char *)"peer", 4);
+	if (other->wants_cert || other->is_averse)
 		SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
 				   NULL);
 	for (int i = 0; i < (other->is_server ? other->connections : 1); i++)

@@ -26,6 +26,7 @@ struct openssl_peer {
 	uint64_t options;
 	int max_version;
 	bool wants_cert;      /* of the client, by `ca` */
+	bool is_averse;       /* it wants one, and breaks on a session */
 	SSL_SESSION *session; /* of the client's last connection, to be resumed; owned */
 	/* What it found. */
 	bool is_resumed;

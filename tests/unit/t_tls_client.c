@@ -477,7 +477,7 @@ static void test_averse(void **state)
 	struct bench *bench = begin(&scene, shop);
 	struct openssl_peer other = server_of(shop, 4, TLS1_3_VERSION);
 
-	other.wants_cert = true; /* without a session id context */
+	other.is_averse = true;
 	scene.clients_left = 4;
 	bench_spawn(bench, run_broken);
 	run_before(bench, &scene, &other);
