@@ -332,9 +332,10 @@ static void imap_close(struct upstream *upstream, const struct maildrop *maildro
 	/* As it was before what is learned here is learned. */
 	imap->is_touched = !maildrop || imap->arrived < 0 || !is_pure(imap, maildrop);
 	bool is_known = !imap->is_touched || !imap->conf.state;
+	/* First: if that costs the connection, what there is to learn is not worth another. */
+	imap_ahead_drop(imap);
 	if (maildrop && imap->has_ledger)
 		imap_learn(imap, maildrop, is_wanted, arg);
-	imap_ahead_drop(imap);
 	if (maildrop && !was_cut && may_park(imap) &&
 	    imap_warm_park(imap->conf.warm, imap, is_known))
 		return;

@@ -22,7 +22,9 @@ void imap_ahead_drop(struct imap *imap)
 
 	if (imap_queue_fetches(imap, 0, &octets))
 		imap->ahead.window = 0;
-	imap_queue_settle(imap, QUEUE_WASTE);
+	/* A client's own proof cannot be given again, and UIDs that do not last end with the connection. */
+	bool is_only = imap->login.kind == LOGIN_RELAY || imap->is_loose;
+	imap_queue_settle(imap, is_only ? UINT64_MAX : QUEUE_WASTE);
 }
 
 void imap_announce(struct upstream *upstream, const struct maildrop *maildrop,
@@ -96,9 +98,10 @@ void imap_ahead_note(struct imap *imap, const struct maildrop *maildrop, const s
 
 /* --- asking ------------------------------------------------------------------------------------- */
 
-static uint64_t most_octets(const struct imap *imap, bool is_asked)
+/* The next range of a part comes before those that are in line, and they are held meanwhile. */
+static uint64_t most_octets(const struct imap *imap, const struct want *want, bool is_asked)
 {
-	if (imap->ahead.is_narrow)
+	if (imap->ahead.is_narrow || want->octets != UINT64_MAX)
 		return QUEUE_HELD;
 	return is_asked ? AHEAD_ASKED : AHEAD_OCTETS;
 }
@@ -126,7 +129,7 @@ struct load {
 /* Puts one more in line. False: that was all. */
 static bool ask(struct imap *imap, struct load *load, const struct want *want)
 {
-	uint64_t most = most_octets(imap, load->is_asked);
+	uint64_t most = most_octets(imap, want, load->is_asked);
 	uint64_t left = most > load->octets ? most - load->octets : 0;
 
 	/* What cannot be held if it comes too early does not leave too early. */
@@ -199,7 +202,7 @@ void imap_ahead_fill(struct imap *imap, const struct maildrop *maildrop, const s
 	/* Topped up when a quarter is used: several commands in a write, and the pipe stays full. */
 	size_t count =
 		ahead->announced_count > ahead->window ? ahead->announced_count : ahead->window;
-	uint64_t octets = most_octets(imap, ahead->announced_count > 0);
+	uint64_t octets = most_octets(imap, want, ahead->announced_count > 0);
 	if (load.count > (count < AHEAD_MOST ? count : AHEAD_MOST) * 3 / 4 ||
 	    load.octets > octets / 4 * 3)
 		return;

@@ -59,7 +59,8 @@ void imap_ahead_fill(struct imap *, const struct maildrop *, const struct want *
 void imap_ahead_begin(struct imap *, const struct maildrop *, const struct want *);
 
 /* From now on nothing else is under way: replies that are due are read and thrown away, if at most
- * QUEUE_WASTE octets, else the connection is lost, and imap_ready() makes another (F-15). Whoever says
+ * QUEUE_WASTE octets, else the connection is lost, and imap_ready() makes another (F-15); one that
+ * nothing can replace is read in any case. Whoever says
  * something over the connection without imap_ready() calls this first; imap_ready() does. */
 void imap_ahead_drop(struct imap *);
 

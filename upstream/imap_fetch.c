@@ -234,7 +234,7 @@ static enum next attempt(struct imap *imap, const struct maildrop *maildrop,
 	struct queued reply = {0};
 	bool is_fresh = false, is_hit = imap_queue_reach(imap, &transfer->want);
 
-	if (!is_hit) {
+	if (!is_hit && !imap_queue_can_wait(imap, &transfer->want)) {
 		*err = imap_ready(imap, &is_fresh);
 		if (err->kind)
 			return DONE;
@@ -247,7 +247,7 @@ static enum next attempt(struct imap *imap, const struct maildrop *maildrop,
 		imap_ahead_fill(imap, maildrop, &transfer->want);
 	bool is_alone = !is_hit && imap->queue.count == 1;
 	if (!err->kind)
-		*err = imap_queue_take(imap, &transfer->reader, &reply);
+		*err = imap_queue_take(imap, transfer->want.uid, &transfer->reader, &reply);
 	if (transfer->err.kind)
 		*err = transfer->err;
 	bool is_heard = !err->kind;

@@ -20,7 +20,7 @@ enum { ROOM = 4, SPARE = 2 << 20 /* octets thrown away while something is wanted
 struct receiving {
 	struct imap *imap;
 	struct imap_reader *reader; /* NULL: nobody wants it */
-	struct queued *current;     /* the first in line */
+	struct queued *current;     /* that is wanted */
 	struct queued *into;        /* whose body began last; NULL: none has */
 	struct queued nameless;     /* it, while its UID is not known */
 	bool is_wrong; /* a body under a UID that is not in line, twice, or where none belongs */
@@ -104,12 +104,13 @@ static void append(struct imap_queue *queue, int tag, const struct want *want)
 	queue->at[queue->count++] = (struct queued){.tag = tag, .want = *want};
 }
 
-static void remove_first(struct imap_queue *queue, struct queued *out)
+static void take_out(struct imap_queue *queue, struct queued *queued, struct queued *out)
 {
-	*out = queue->at[0];
+	*out = *queued;
 	if (out->held)
 		queue->held -= (size_t)out->octets;
-	memmove(queue->at, queue->at + 1, --queue->count * sizeof *queue->at);
+	size_t behind = (size_t)(queue->at + --queue->count - queued);
+	memmove(queued, queued + 1, behind * sizeof *queued);
 	if (queue->count)
 		return;
 	free(queue->at);
@@ -264,11 +265,12 @@ static void end_item(void *arg, const struct wire_item *item)
 
 static bool take_other(void *arg, uint32_t tag, const struct wire_status *status)
 {
-	const struct imap_queue *queue = &((struct receiving *)arg)->imap->queue;
+	const struct receiving *receiving = arg;
+	const struct imap_queue *queue = &receiving->imap->queue;
 
-	for (size_t i = 1; i < queue->count; i++) {
+	for (size_t i = 0; i < queue->count; i++) {
 		struct queued *queued = &queue->at[i];
-		if ((uint32_t)queued->tag != tag || queued->status)
+		if ((uint32_t)queued->tag != tag || queued->status || queued == receiving->current)
 			continue;
 		queued->status = mem_alloc(sizeof *status);
 		*queued->status = *status;
@@ -309,12 +311,14 @@ static bool hand_on(struct imap_reader *reader, const struct queued *queued)
 	return !queued->got || reader->take(reader, queued->held, (size_t)queued->got);
 }
 
-struct err imap_queue_take(struct imap *imap, struct imap_reader *reader, struct queued *out)
+struct err imap_queue_take(struct imap *imap, uint32_t uid, struct imap_reader *reader,
+			   struct queued *out)
 {
 	static const struct err other = {ERR_UPSTREAM, EPROTO,
 					 "the mail server sent another message"};
 	struct imap_queue *queue = &imap->queue;
-	struct receiving receiving = {.imap = imap, .reader = reader, .current = queue->at};
+	struct receiving receiving = {
+		.imap = imap, .reader = reader, .current = uid ? find(queue, uid) : queue->at};
 
 	*out = (struct queued){0};
 	if (!imap_client_is_alive(&imap->client))
@@ -325,7 +329,7 @@ struct err imap_queue_take(struct imap *imap, struct imap_reader *reader, struct
 	if (receiving.nameless.held)
 		queue->held -= (size_t)receiving.nameless.octets;
 	free(receiving.nameless.held);
-	remove_first(queue, out);
+	take_out(queue, receiving.current, out);
 	if (!err.kind && receiving.is_wrong)
 		err = other;
 	if (!err.kind && reader && out->held && !hand_on(reader, out))
@@ -342,7 +346,7 @@ static bool skip(struct imap *imap)
 {
 	struct queued queued;
 	bool is_store = !imap->queue.at[0].want.uid;
-	struct err err = imap_queue_take(imap, NULL, &queued);
+	struct err err = imap_queue_take(imap, 0, NULL, &queued);
 	bool is_alive = !err.kind;
 
 	if (is_store && is_alive)
@@ -354,6 +358,20 @@ static bool skip(struct imap *imap)
 	return is_alive;
 }
 
+static bool is_sound(const struct imap *imap)
+{
+	return !imap->is_void && imap_client_is_alive(&imap->client) &&
+	       imap_wire_folder(imap->client.wire)->uidvalidity == imap->uidvalidity;
+}
+
+bool imap_queue_can_wait(const struct imap *imap, const struct want *want)
+{
+	uint64_t octets;
+
+	return want->from && is_sound(imap) && !imap_queue_has(imap, want->uid) &&
+	       imap_queue_fetches(imap, 0, &octets) && octets <= QUEUE_HELD;
+}
+
 bool imap_queue_reach(struct imap *imap, const struct want *want)
 {
 	const struct imap_queue *queue = &imap->queue;
@@ -361,8 +379,7 @@ bool imap_queue_reach(struct imap *imap, const struct want *want)
 	uint64_t before = 0;
 
 	if (!found || found->want.from != want->from || found->want.octets != want->octets ||
-	    imap->is_void || !imap_client_is_alive(&imap->client) ||
-	    imap_wire_folder(imap->client.wire)->uidvalidity != imap->uidvalidity)
+	    !is_sound(imap))
 		return false;
 	size_t left = (size_t)(found - queue->at);
 	for (size_t i = 0; i < left; i++)
@@ -380,10 +397,11 @@ bool imap_queue_reach(struct imap *imap, const struct want *want)
 }
 
 /* The moment at which settling ends. */
-static uint64_t settled_by(const struct imap *imap)
+static uint64_t settled_by(const struct imap *imap, uint64_t most)
 {
 	uint64_t until = imap->client.until_ms;
-	uint64_t latest = imap->env->ops->now(imap->env) + QUEUE_SETTLE_MS;
+	uint64_t latest = imap->env->ops->now(imap->env) +
+			  (most == UINT64_MAX ? QUEUE_MUST_MS : QUEUE_SETTLE_MS);
 
 	return until && until < latest ? until : latest;
 }
@@ -402,7 +420,7 @@ void imap_queue_settle(struct imap *imap, uint64_t most)
 	if (queue->count && imap_client_is_alive(client)) {
 		queue->waste = due + due / 2 + SPARE;
 		queue->is_settling = true;
-		client->until_ms = fetches ? settled_by(imap) : until;
+		client->until_ms = fetches ? settled_by(imap, most) : until;
 		while (queue->count && skip(imap))
 			;
 		client->until_ms = until;

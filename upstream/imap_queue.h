@@ -3,7 +3,7 @@
  * of \Seen between them.
  *
  * Each was sent, and its reply stays in the socket until its turn comes: imap_queue_take() reads the
- * first in line, in the order in which they were sent. A server may answer in another order (RFC 9051
+ * first in line, in the order in which they were sent, or one that is more urgent. A server may answer in another order (RFC 9051
  * section 5.5). Every body is tied to its command by its UID (G-02), and no UID is in line twice; what
  * comes before its turn is held if it is small, else thrown away, and its message is asked for again. So
  * the order of the replies never changes what a client gets.
@@ -33,6 +33,7 @@ enum {
 	/* Of bodies that came before their turn. Dovecot works at four commands at once: three. */
 	QUEUE_HELD = 3 * QUEUE_LARGE,
 	QUEUE_SETTLE_MS = 5000, /* no longer is read what nobody wants */
+	QUEUE_MUST_MS = 30000,  /* nor this, where the connection is not to be lost for it */
 };
 
 /* What one FETCH is to bring. */
@@ -85,15 +86,21 @@ struct want imap_want(const struct message *, const struct part *);
 struct err imap_queue_fetch(struct imap *, const struct want *) MUST_USE;
 struct err imap_queue_seen(struct imap *, uint32_t uid) MUST_USE;
 
-/* Reads the first in line up to its tagged reply; *out is what came, for queued_fini() in any case. OK:
- * imap_wire_status() has the tagged reply, and if it is spoilt the body is to be asked for again.
- * `reader` may be NULL: nothing of it is wanted. On an error the connection is lost. */
-struct err imap_queue_take(struct imap *, struct imap_reader *, struct queued *out) MUST_USE;
+/* Reads what is in line for a UID, or with 0 the first in line, up to its tagged reply; *out is what came,
+ * for queued_fini() in any case. OK: imap_wire_status() has the tagged reply, and if it is spoilt the body
+ * is to be asked for again. `reader` may be NULL: nothing of it is wanted. On an error the connection is
+ * lost. */
+struct err imap_queue_take(struct imap *, uint32_t uid, struct imap_reader *,
+			   struct queued *out) MUST_USE;
 void queued_fini(struct queued *);
 
 /* If it is in line, takes what stands before it, so that it is the first. False: it is not, or that would
  * be too much, or the connection is not as it should be: call imap_ready(). */
 bool imap_queue_reach(struct imap *, const struct want *);
+
+/* Whether all that is in line can wait, held, while the next range of a message is asked for and read before
+ * it. */
+bool imap_queue_can_wait(const struct imap *, const struct want *);
 
 /* Whether a UID is in line; the FETCHes in line and their octets, but for that of `uid`. */
 bool imap_queue_has(const struct imap *, uint32_t uid);
