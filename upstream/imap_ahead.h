@@ -11,7 +11,7 @@
  *
  * Only over a connection whose first body reply has told its UID before the octets, so that whatever
  * comes has an owner; never where a server makes up bodies, and not again in a session in which the
- * server has answered BAD or asked for patience. One that has sent more in an order of its own than can
+ * server has answered BAD or asked for patience, was silent, or has hung up twice. One that has sent more in an order of its own than can
  * be held is asked for no more than that from then on.
  *
  * What was read ahead is not retrieved: no \Seen, no mark, no header is heard, until the client has it
@@ -29,6 +29,7 @@ enum {
 	AHEAD_OCTETS = 1 << 20, /* of all messages that are guessed, the one that is read apart */
 	AHEAD_ASKED = 4 << 20,  /* of all, where the client has asked for them */
 	AHEAD_MOST = 256,       /* of them */
+	AHEAD_LOSSES = 2,       /* of connections on which more than one command was under way */
 };
 
 struct imap_ahead {
@@ -36,6 +37,7 @@ struct imap_ahead {
 	bool is_narrow;         /* likewise no more than can be held (QUEUE_HELD) */
 	bool is_off_for_parts;  /* the server sends whole messages in their place */
 	bool has_begun;         /* the client has fetched something */
+	unsigned losses;        /* see AHEAD_LOSSES */
 	unsigned window;        /* messages to be guessed; 0: the client is not going in order */
 	size_t last;            /* index of the message that was fetched last */
 	uint64_t from, octets;  /* and the part of it, as in struct want */

@@ -140,14 +140,21 @@ static bool take_octets(struct imap_reader *reader, const char *octets, size_t l
 	return transfer->err.kind || put_part(transfer, octets, len) || may_read_on(transfer);
 }
 
+/* Whether the server says so itself. */
+static bool is_told_gone(const struct imap *imap)
+{
+	const struct wire_status *status = imap_wire_status(imap->client.wire);
+
+	return status->outcome == WIRE_NO && strcmp(status->code, "EXPUNGEISSUED") == 0;
+}
+
 /* Nothing usable came, and the connection is in step: is the message gone (G-04)? Else `err`. */
 static struct err gone_or(struct imap *imap, uint32_t uid, struct err err)
 {
-	const struct wire_status *status = imap_wire_status(imap->client.wire);
+	bool is_gone = is_told_gone(imap);
 	char set[16];
 	size_t left;
 
-	bool is_gone = status->outcome == WIRE_NO && strcmp(status->code, "EXPUNGEISSUED") == 0;
 	snprintf(set, sizeof set, "%u", uid);
 	if (!is_gone) {
 		struct err asked = imap_count_left(imap, set, &left);
@@ -211,8 +218,9 @@ static struct err judge(struct imap *imap, struct transfer *transfer, const stru
 		       ERR(ERR_UPSTREAM, ENODATA, "the mail server sent no message"));
 }
 
-/* Whether the reply proves nothing, for the command was not alone: BAD may be meant for that (H-08), and
- * octets that came before their turn are gone. Then it is asked for again, alone, and so are all others. */
+/* Whether the reply proves nothing, for the command was not alone: BAD may be meant for that (H-08), NO may be
+ * a limit's, and octets that came before their turn are gone. Then it is asked for again, alone, and so are
+ * all others. */
 static bool is_for_nothing(struct imap *imap, const struct queued *reply, bool is_alone)
 {
 	bool is_bad = imap_was(&imap->client, WIRE_BAD);
@@ -221,7 +229,20 @@ static bool is_for_nothing(struct imap *imap, const struct queued *reply, bool i
 		imap->ahead.is_off = true;
 	if (reply->is_spoilt)
 		imap->ahead.is_narrow = true;
-	return !is_alone && (is_bad || (imap_was(&imap->client, WIRE_OK) && reply->is_spoilt));
+	bool is_no = imap_was(&imap->client, WIRE_NO) && !reply->got && !is_told_gone(imap);
+	bool is_lost = imap_was(&imap->client, WIRE_OK) && reply->is_spoilt;
+
+	return !is_alone && (is_bad || is_no || is_lost);
+}
+
+/* The connection broke while the command was not alone. A server that loses what stands behind a command, or
+ * hangs up on it, would do so with every second message. */
+static void note_loss(struct imap *imap, struct err err)
+{
+	struct imap_ahead *ahead = &imap->ahead;
+
+	if (++ahead->losses == AHEAD_LOSSES || err.code == ETIMEDOUT)
+		ahead->is_off = true;
 }
 
 enum next { DONE, ONCE_MORE, ALONE };
@@ -266,6 +287,8 @@ static enum next attempt(struct imap *imap, const struct maildrop *maildrop,
 	/* Once more, if the connection broke and the sink knows of nothing (F-13). */
 	bool is_over =
 		!err->kind || err->kind == ERR_MESSAGE || is_fresh || transfer->has_put || is_alive;
+	if (!is_over && !is_alone)
+		note_loss(imap, *err);
 	return is_over ? DONE : ONCE_MORE;
 }
 

@@ -176,6 +176,9 @@ static void begin_body(void *arg, const struct wire_body *body)
 	struct receiving *receiving = arg;
 	struct imap_queue *queue = &receiving->imap->queue;
 
+	/* The first thing wrong ends it all; what is held for a body without a name is one body's. */
+	if (receiving->is_wrong)
+		return;
 	if (queue->fitness == FITNESS_UNKNOWN)
 		queue->fitness = body->has_uid ? FITNESS_GOOD : FITNESS_NONE;
 	struct queued *of = body->has_uid ? find(queue, body->uid) : unnamed(receiving);

@@ -333,7 +333,9 @@ static void test_faults(void **state)
 			       fault == FAULT_SHUFFLE || fault == FAULT_SLOW;
 		if (is_same)
 			assert_int_equal(rig.server.connections, 1);
-		assert_int_equal(imap_of(&rig)->ahead.is_off, fault == FAULT_BAD);
+		bool is_off =
+			fault == FAULT_BAD || fault == FAULT_STALL || fault == FAULT_STALL_DONE;
+		assert_int_equal(imap_of(&rig)->ahead.is_off, is_off);
 		rig_fini(&rig);
 	}
 }
