@@ -333,7 +333,7 @@ static void imap_close(struct upstream *upstream, const struct maildrop *maildro
 	imap->is_touched = !maildrop || imap->arrived < 0 || !is_pure(imap, maildrop);
 	bool is_known = !imap->is_touched || !imap->conf.state;
 	/* First: if that costs the connection, what there is to learn is not worth another. */
-	imap_ahead_drop(imap);
+	imap_queue_settle(imap, QUEUE_WASTE);
 	if (maildrop && imap->has_ledger)
 		imap_learn(imap, maildrop, is_wanted, arg);
 	if (maildrop && !was_cut && may_park(imap) &&

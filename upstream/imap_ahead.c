@@ -99,28 +99,33 @@ void imap_ahead_note(struct imap *imap, const struct maildrop *maildrop, const s
 /* --- asking ------------------------------------------------------------------------------------- */
 
 /* The next range of a part comes before those that are in line, and they are held meanwhile. */
-static uint64_t most_octets(const struct imap *imap, const struct want *want, bool is_asked)
+static uint64_t most_octets(const struct imap *imap, bool has_part, bool is_asked)
 {
-	if (imap->ahead.is_narrow || want->octets != UINT64_MAX)
+	if (imap->ahead.is_narrow || has_part)
 		return QUEUE_HELD;
 	return is_asked ? AHEAD_ASKED : AHEAD_OCTETS;
+}
+
+static bool is_part(const struct want *want)
+{
+	return want->octets != UINT64_MAX;
 }
 
 /* Whether anything may be under way beside this. */
 static bool may_ask(const struct imap *imap, const struct want *want)
 {
 	const struct imap_client *client = &imap->client;
-	bool is_part = want->octets != UINT64_MAX;
 
 	return !imap->ahead.is_off && imap->queue.fitness == FITNESS_GOOD && !imap->is_bounded &&
 	       imap_client_is_alive(client) && !client->is_throttled &&
 	       !(imap->quirks->traits & NO_AHEAD) && want->size <= AHEAD_OCTETS &&
-	       !(is_part && imap->ahead.is_off_for_parts);
+	       !(is_part(want) && imap->ahead.is_off_for_parts);
 }
 
 /* How much is under way beyond the one that is read. */
 struct load {
 	uint32_t uid; /* of that */
+	bool is_part; /* and its next range may be wanted */
 	size_t count;
 	uint64_t octets;
 	bool is_asked; /* the client has done so */
@@ -129,7 +134,7 @@ struct load {
 /* Puts one more in line. False: that was all. */
 static bool ask(struct imap *imap, struct load *load, const struct want *want)
 {
-	uint64_t most = most_octets(imap, want, load->is_asked);
+	uint64_t most = most_octets(imap, load->is_part || is_part(want), load->is_asked);
 	uint64_t left = most > load->octets ? most - load->octets : 0;
 
 	/* What cannot be held if it comes too early does not leave too early. */
@@ -194,7 +199,7 @@ static void ask_guessed(struct imap *imap, const struct maildrop *maildrop, stru
 void imap_ahead_fill(struct imap *imap, const struct maildrop *maildrop, const struct want *want)
 {
 	const struct imap_ahead *ahead = &imap->ahead;
-	struct load load = {.uid = want->uid};
+	struct load load = {.uid = want->uid, .is_part = is_part(want)};
 
 	if (!may_ask(imap, want))
 		return;
@@ -202,7 +207,7 @@ void imap_ahead_fill(struct imap *imap, const struct maildrop *maildrop, const s
 	/* Topped up when a quarter is used: several commands in a write, and the pipe stays full. */
 	size_t count =
 		ahead->announced_count > ahead->window ? ahead->announced_count : ahead->window;
-	uint64_t octets = most_octets(imap, want, ahead->announced_count > 0);
+	uint64_t octets = most_octets(imap, is_part(want), ahead->announced_count > 0);
 	if (load.count > (count < AHEAD_MOST ? count : AHEAD_MOST) * 3 / 4 ||
 	    load.octets > octets / 4 * 3)
 		return;

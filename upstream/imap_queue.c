@@ -82,6 +82,12 @@ size_t imap_queue_fetches(const struct imap *imap, uint32_t uid, uint64_t *octet
 	return count;
 }
 
+/* Octets of it that are yet to be read: none, once its tagged reply was. */
+static uint64_t due_of(const struct queued *queued)
+{
+	return queued->status ? 0 : queued->want.size;
+}
+
 /* FETCHes whose body may yet begin. */
 static size_t count_open(const struct imap_queue *queue)
 {
@@ -386,7 +392,7 @@ bool imap_queue_reach(struct imap *imap, const struct want *want)
 		return false;
 	size_t left = (size_t)(found - queue->at);
 	for (size_t i = 0; i < left; i++)
-		before += queue->at[i].want.size;
+		before += due_of(&queue->at[i]);
 	if (before > QUEUE_WASTE)
 		return false;
 	while (left)
@@ -416,12 +422,16 @@ void imap_queue_settle(struct imap *imap, uint64_t most)
 	uint64_t until = client->until_ms, due;
 	size_t fetches = imap_queue_fetches(imap, 0, &due);
 
+	due = 0;
+	for (size_t i = 0; i < queue->count; i++)
+		due += due_of(&queue->at[i]);
 	/* A \Seen that was sent shall not be lost with the connection. */
 	bool has_store = queue->count > fetches;
 	if (due > most && !has_store)
 		imap_client_kill(client);
 	if (queue->count && imap_client_is_alive(client)) {
-		queue->waste = due + due / 2 + SPARE;
+		/* Sizes are what was told, if anything was. */
+		queue->waste = most == UINT64_MAX ? most : due + due / 2 + SPARE;
 		queue->is_settling = true;
 		client->until_ms = fetches ? settled_by(imap, most) : until;
 		while (queue->count && skip(imap))

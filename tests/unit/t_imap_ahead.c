@@ -441,6 +441,29 @@ static void test_orders_with_no(void **state)
 		}
 }
 
+/* The next range of a TOP goes before TOPs, or RETRs, that are announced. They are here then, and cost nothing
+ * to throw away. */
+static void test_top_then_elsewhere(void **state)
+{
+	enum { COUNT = 30, FIRST = 16384, OCTETS = 100000 };
+	struct announced announced[COUNT];
+	struct rig rig;
+
+	(void)state;
+	for (uint64_t octets = 0; octets <= FIRST; octets += FIRST) {
+		rig_even(&rig, COUNT, OCTETS);
+		for (size_t i = 0; i < COUNT; i++)
+			announced[i] = (struct announced){&rig.drop.messages[i], {0, octets}};
+		imap_ops.announce(rig.upstream, &rig.drop, announced + 1, COUNT - 1);
+		assert_int_equal(fetch(&rig, 1, (struct part){0, FIRST}).kind, ERR_NONE);
+		assert_int_equal(fetch(&rig, 1, (struct part){FIRST, 2 * FIRST}).kind, ERR_NONE);
+		imap_ops.announce(rig.upstream, &rig.drop, NULL, 0);
+		take(&rig, COUNT);
+		assert_int_equal(rig.server.connections, 1);
+		rig_fini(&rig);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -448,7 +471,7 @@ int main(void)
 		cmocka_unit_test(test_large),          cmocka_unit_test(test_elsewhere),
 		cmocka_unit_test(test_in_step),        cmocka_unit_test(test_not_retrieved),
 		cmocka_unit_test(test_faults),         cmocka_unit_test(test_orders),
-		cmocka_unit_test(test_orders_with_no),
+		cmocka_unit_test(test_orders_with_no), cmocka_unit_test(test_top_then_elsewhere),
 	};
 
 	return cmocka_run_group_tests_name("imap_ahead", tests, NULL, NULL);
