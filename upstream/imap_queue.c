@@ -419,21 +419,21 @@ void imap_queue_settle(struct imap *imap, uint64_t most)
 {
 	struct imap_queue *queue = &imap->queue;
 	struct imap_client *client = &imap->client;
-	uint64_t until = client->until_ms, due;
-	size_t fetches = imap_queue_fetches(imap, 0, &due);
+	uint64_t until = client->until_ms, due = 0;
+	size_t stores = 0;
 
-	due = 0;
-	for (size_t i = 0; i < queue->count; i++)
+	for (size_t i = 0; i < queue->count; i++) {
 		due += due_of(&queue->at[i]);
+		stores += !queue->at[i].want.uid;
+	}
 	/* A \Seen that was sent shall not be lost with the connection. */
-	bool has_store = queue->count > fetches;
-	if (due > most && !has_store)
+	if (due > most && !stores)
 		imap_client_kill(client);
 	if (queue->count && imap_client_is_alive(client)) {
 		/* Sizes are what was told, if anything was. */
 		queue->waste = most == UINT64_MAX ? most : due + due / 2 + SPARE;
 		queue->is_settling = true;
-		client->until_ms = fetches ? settled_by(imap, most) : until;
+		client->until_ms = stores < queue->count ? settled_by(imap, most) : until;
 		while (queue->count && skip(imap))
 			;
 		client->until_ms = until;
